@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Label sets as sorted arrays: they are small, compared often and changed only while being built. */
+/* Label sets as sorted arrays: they are small, compared often and changed only while being built.
+ */
 #include "common/core/labels.h"
 
 #include "common/core/hash.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Allocation that cannot fail: running out of memory for a small thing is the end of the process. */
+/* Allocation that cannot fail: running out of memory for a small thing is the end of the process.
+ */
 #include "common/core/mem.h"
 
 #include <stdarg.h>

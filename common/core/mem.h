@@ -12,10 +12,11 @@
 #define MUST_CHECK           __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, va) __attribute__((format(printf, fmt, va)))
 
-#define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
+#define ARRAY_LEN(array)                (sizeof(array) / sizeof((array)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-/* As malloc, calloc, realloc (of count elements), strdup and strndup, but never NULL. Free with free(). */
+/* As malloc, calloc, realloc (of count elements), strdup and strndup, but never NULL. Free with
+ * free(). */
 void *xmalloc(size_t size) MUST_CHECK;
 void *xcalloc(size_t count, size_t size) MUST_CHECK;
 void *xreallocarray(void *old, size_t count, size_t size) MUST_CHECK;

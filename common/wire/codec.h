@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_WIRE_CODEC_H
+#define PS_COMMON_WIRE_CODEC_H
+/*
+ * Content encodings of a frame's body, whole buffers at a time, never more than a stated number of
+ * bytes out. Contexts are reused, so a codec belongs to one thread. No socket, no clock.
+ */
+#include "common/core/buf.h"
+#include "common/core/err.h"
+
+enum encoding {
+	ENCODING_IDENTITY,
+	ENCODING_GZIP,
+	ENCODING_ZSTD,
+	ENCODING_UNKNOWN, /* named by the other side, not known to us */
+};
+
+/* The Content-Encoding token ("identity", "gzip", "zstd"), and back; empty is identity. */
+const char *encoding_name(enum encoding encoding);
+enum encoding encoding_parse(struct slice name);
+
+struct codec;
+
+struct codec *codec_new(void);
+void codec_free(struct codec *codec);
+
+/*
+ * Appends the decoded body to `out`; more than `limit_bytes` decoded is CODEC_TOO_LARGE, and no
+ * more than about that is ever allocated, whatever the input claims. gzip may have several members.
+ */
+enum codec_status {
+	CODEC_OK,
+	CODEC_TOO_LARGE,
+	CODEC_CORRUPT,
+	CODEC_UNSUPPORTED,
+};
+enum codec_status codec_decode(struct codec *codec, enum encoding encoding, struct slice in,
+	size_t limit_bytes, struct buf *out) MUST_CHECK;
+
+/*
+ * Whether `in` decodes to at most `limit_bytes`, at the least cost: deflate expands at most 1032
+ * times, so that small bodies need no look; only where the bound could be passed is it decoded.
+ */
+bool codec_fits(struct codec *codec, enum encoding encoding, struct slice in, size_t limit_bytes);
+
+/* Appends `in` encoded. Identity copies. Levels are the library's (gzip 6, zstd 3 are usual). */
+int codec_encode(struct codec *codec, enum encoding encoding, int level, struct slice in,
+	struct buf *out, struct err *err) MUST_CHECK;
+
+#endif

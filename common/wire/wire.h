@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_WIRE_WIRE_H
+#define PS_COMMON_WIRE_WIRE_H
+/*
+ * What poller and receiver agree on: subjects, headers and message ids, as common/wire.md specifies
+ * them. It builds and reads them; it neither sends nor judges. Pure; any thread.
+ */
+#include "common/core/buf.h"
+#include "common/core/err.h"
+#include "common/core/labels.h"
+#include "common/wire/codec.h"
+
+#define WIRE_TOKEN_MAX_BYTES  255  /* of a name, after escaping */
+#define WIRE_HEADER_MAX_BYTES 1024 /* of a header's value */
+#define WIRE_LABELS_MAX_BYTES 8192 /* of Ps-Labels */
+
+/*
+ * Appends the token for a name: bytes outside [A-Za-z0-9_-] become =XX. -1 if the name is empty or
+ * its token would be longer than WIRE_TOKEN_MAX_BYTES.
+ */
+int wire_escape(struct slice name, struct buf *out) MUST_CHECK;
+
+/* Appends the name of a token; -1 unless it is exactly what wire_escape makes of that name. */
+int wire_unescape(struct slice token, struct buf *out) MUST_CHECK;
+
+/* Whether `topic` is one or more non-empty tokens without wildcards, spaces or control bytes. */
+bool wire_topic_is_valid(struct slice topic);
+
+enum wire_kind {
+	WIRE_SCRAPE,
+	WIRE_KEY,
+	WIRE_LEGACY,  /* the bare topic: the original's JSON */
+	WIRE_UNKNOWN, /* under our topic, of a kind or version unknown to us: acked and counted */
+	WIRE_FOREIGN, /* not under our topic, or malformed */
+};
+
+/* The identity of a target as its subject says it. Names are unescaped and owned. */
+struct wire_subject {
+	enum wire_kind kind;
+	struct buf publisher, job, instance;
+	uint64_t labels_hash; /* <t> */
+	int64_t key_time_ms;  /* WIRE_KEY only */
+};
+
+/* Never fails: what cannot be read is WIRE_FOREIGN or WIRE_UNKNOWN. Fini with wire_subject_fini. */
+void wire_subject_parse(struct wire_subject *subject, struct slice topic, struct slice text);
+void wire_subject_fini(struct wire_subject *subject);
+
+/* Appends <topic>.scrape.<publisher>.<job>.<instance>.<t>; -1 and `err` if a name does not fit. */
+int wire_scrape_subject(struct buf *out, struct slice topic, struct slice publisher,
+	struct slice job, struct slice instance, const struct labels *labels,
+	struct err *err) MUST_CHECK;
+
+enum wire_flag {
+	WIRE_HONOR_LABELS = 1 << 0,
+	WIRE_IGNORE_TIMESTAMPS = 1 << 1,
+	WIRE_STRICT = 1 << 2,
+	WIRE_ALLOW_LOOP = 1 << 3,
+};
+
+/* What the headers of one scrape say. */
+struct wire_scrape {
+	int64_t time_ms;      /* Ps-Time: start of the scrape, since the epoch */
+	double duration_s;    /* Ps-Duration */
+	int64_t interval_ms;  /* Ps-Interval; 0 if not said */
+	bool up;              /* Ps-Up */
+	char *error;          /* Ps-Error, owned; NULL where up */
+	struct labels labels; /* Ps-Labels */
+	unsigned flags;       /* Ps-Flags: enum wire_flag */
+	enum encoding encoding;
+};
+
+void wire_scrape_fini(struct wire_scrape *scrape);
+
+/* One header as it goes out; `name` is a literal, `value` owned by the set. */
+struct wire_header {
+	const char *name;
+	char *value;
+};
+struct wire_headers {
+	struct wire_header items[16];
+	size_t count;
+};
+
+/*
+ * The headers of a scrape, defaults left out, values cut at WIRE_HEADER_MAX_BYTES and made
+ * printable UTF-8, with Nats-Msg-Id = wire_msg_id(subject, time). -1 if Ps-Labels would be too
+ * long. Fini with wire_headers_fini.
+ */
+int wire_headers_build(struct wire_headers *headers, struct slice subject,
+	const struct wire_scrape *scrape, struct err *err) MUST_CHECK;
+void wire_headers_fini(struct wire_headers *headers);
+
+/* 16 hex digits and NUL: the hash of the whole subject and the time. */
+void wire_msg_id(char id[17], struct slice subject, int64_t time_ms);
+
+/* Looks a received header up by its exact name; false if absent. The slice lives as the message. */
+typedef bool (*wire_header_lookup)(void *arg, const char *name, struct slice *value);
+
+/* Reads a scrape's headers; -1 and `err` if one is malformed. `scrape` needs fini only on success.
+ */
+int wire_headers_parse(struct wire_scrape *scrape, wire_header_lookup lookup, void *arg,
+	struct err *err) MUST_CHECK;
+
+#endif
