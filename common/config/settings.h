@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_CONFIG_SETTINGS_H
+#define PS_COMMON_CONFIG_SETTINGS_H
+/*
+ * The configuration as both daemons read it: one immutable value, made by settings_load from one
+ * table of keys (settings.c), with every error found on the way. It knows the format, not what the
+ * daemons do with it. Pure but for reading the file; loop thread.
+ */
+#include "common/core/buf.h"
+#include "common/core/err.h"
+#include "common/core/labels.h"
+
+#include <stdio.h>
+
+enum settings_compression { COMPRESSION_PASSTHROUGH, COMPRESSION_GZIP, COMPRESSION_ZSTD };
+enum settings_storage { STORAGE_FILE, STORAGE_MEMORY };
+enum settings_discard { DISCARD_OLD, DISCARD_NEW };
+
+struct string_list {
+	char **items;
+	size_t count;
+};
+
+/* Where a thing stands in the file, from 1. */
+struct settings_position {
+	int line, column;
+};
+
+/* poller_stream and receiver_stream. */
+struct stream_settings {
+	bool present;
+	struct settings_position position;
+	struct string_list urls;   /* may hold credentials: log through url_redact */
+	char *stream;              /* or cluster_id */
+	char *client_id;           /* receiver: names the durables */
+	char *topic;               /* default "prometheus" */
+	struct string_list filter; /* receiver: publishers; empty is all */
+	bool legacy; /* receiver: also consume <topic>; default: `cluster_id` was used */
+	bool create; /* poller: create a missing stream, with the settings below */
+	enum settings_storage storage;
+	enum settings_discard discard;
+	int64_t stream_max_age_ms;
+	int64_t max_msgs_per_subject; /* -1: no limit */
+	int64_t max_bytes;            /* -1: no limit */
+	int64_t duplicate_window_ms;
+	int64_t replicas;
+};
+
+struct push_gateway_settings {
+	struct settings_position position;
+	char *name; /* names the sink and its durable: default push_gateway, push_gateway_2, … */
+	char *url;  /* may hold credentials */
+	bool publisher_label;
+	bool delete_stale;
+	int64_t concurrency;
+	int64_t timeout_ms;
+};
+
+/* A query parameter: one name, its values in order. */
+struct param_settings {
+	char *name;
+	struct string_list values;
+};
+
+struct target_settings {
+	struct settings_position position;
+	char *url; /* whole, with path and params, ready to be fetched */
+	char *instance;
+	struct labels labels; /* other than job and instance */
+};
+
+struct job_settings {
+	struct settings_position position;
+	char *name;
+	int64_t scrape_interval_ms;
+	int64_t scrape_timeout_ms;
+	char *metrics_path;
+	char *scheme;
+	struct param_settings *params;
+	size_t param_count;
+	uint64_t body_size_limit_bytes; /* decoded; 0: no limit */
+	bool honor_labels;
+	struct target_settings *targets;
+	size_t target_count;
+};
+
+struct settings {
+	char *path; /* the file it came from */
+	bool verbose, debug;
+	char *logfile;  /* NULL: stderr */
+	char *identity; /* the publisher */
+	int64_t scrape_interval_ms, scrape_timeout_ms;
+	uint64_t body_size_limit_bytes;
+	int64_t max_age_ms; /* 0: off */
+	enum settings_compression compression;
+	char *monitor_address;
+	int monitor_port; /* 0: none */
+	int64_t shutdown_timeout_ms;
+	uint64_t queue_bytes;       /* poller: scrapes waiting for NATS */
+	int64_t max_unacked;        /* poller: publishes without a PubAck */
+	uint64_t max_message_bytes; /* 0: what the server takes */
+	uint64_t max_scrape_bytes;  /* receiver: a decoded body */
+	int64_t max_targets_per_publisher;
+	struct stream_settings poller_stream, receiver_stream;
+	struct push_gateway_settings *push_gateways;
+	size_t push_gateway_count;
+	struct job_settings *jobs;
+	size_t job_count;
+};
+
+enum settings_role { SETTINGS_FOR_POLLER, SETTINGS_FOR_RECEIVER };
+
+/*
+ * Reads and judges the file for one daemon. NULL if anything is wrong: `report` then holds every
+ * error, one "file:line:column: …" line each, in the order of the file. Warnings are "… warning: …"
+ * lines, present also on success. Free with settings_free.
+ */
+struct settings *settings_load(
+	const char *path, enum settings_role role, struct buf *report) MUST_CHECK;
+
+/* The same over bytes; `path` only names them. For tests and fuzzing. */
+struct settings *settings_parse(const char *path, struct slice yaml, enum settings_role role,
+	struct buf *report) MUST_CHECK;
+void settings_free(struct settings *settings);
+
+/* --check-config: what was understood, for people. */
+void settings_describe(const struct settings *settings, enum settings_role role, struct buf *out);
+
+/* --print-config: YAML that loads to the same settings, every key with its effective value, secrets
+ * as <secret>. */
+void settings_print(const struct settings *settings, struct buf *out);
+
+/* The durable's name of a sink: <client_id>_<sink>, or <client_id>_<sink>_<suffix>. To be freed by
+ * the caller. */
+char *settings_durable_name(const struct stream_settings *stream, const char *sink,
+	const char *suffix_or_null) MUST_CHECK;
+
+/* A page for people: every key with its type, default and help, from the table. */
+void settings_write_keys(struct buf *out);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_LOOP_DAEMON_H
+#define PS_COMMON_LOOP_DAEMON_H
+/*
+ * What the two mains have in common: the command line, the log, the pid file, signals, the phases
+ *of a shutdown and the monitor port's standing routes. The daemon's own work hangs on `struct
+ * daemon_program`. Loop thread.
+ *
+ *	RUNNING --SIGTERM/SIGINT--> DRAINING --drained or deadline--> CLOSING --all handles
+ *closed--> exit 0 any phase --second SIGTERM/SIGINT--> exit 1 at once
+ */
+#include "common/config/settings.h"
+#include "common/core/metrics.h"
+
+#include <uv.h>
+
+struct daemon;
+
+struct daemon_program {
+	const char *name;    /* "prometheus-streams-poller" */
+	const char *summary; /* one line for --help */
+	const struct metric_def *metrics;
+	size_t metric_count;
+
+	/* Judges the settings for this daemon (SETTINGS_FOR_…) and appends --check-config's
+	 * findings. */
+	enum settings_role role;
+
+	/* Opens everything. -1 and `err`: exit 1. `*state` is passed to the rest. */
+	int (*start)(struct daemon *daemon, const struct settings *settings, void **state,
+		struct err *err);
+
+	/* Stop taking new work; call daemon_drained() once nothing is in flight any more. */
+	void (*drain)(void *state);
+
+	/* Close every handle; call daemon_closed() once, when the last one is closed; frees the
+	 * state. */
+	void (*close)(void *state);
+
+	/* NULL and true when ready, else false with the reason in `why`. */
+	bool (*is_ready)(void *state, struct buf *why);
+
+	/* Just before /metrics is written: set gauges that are cheaper to read than to keep. May be
+	 * NULL. */
+	void (*collect)(void *state);
+};
+
+/* main() of either daemon: returns the exit status (0 clean stop, 1 failure, 2 command line or
+ * configuration). */
+int daemon_main(const struct daemon_program *program, int argc, char **argv);
+
+/* For the program's callbacks. */
+uv_loop_t *daemon_loop(struct daemon *daemon);
+struct metrics *daemon_metrics(struct daemon *daemon);
+int daemon_monitor_port(const struct daemon *daemon); /* the port bound; 0 without a monitor port */
+void daemon_drained(struct daemon *daemon);
+void daemon_closed(struct daemon *daemon);
+
+#endif

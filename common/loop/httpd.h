@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_LOOP_HTTPD_H
+#define PS_COMMON_LOOP_HTTPD_H
+/*
+ * The web server: libmicrohttpd driven from the loop through its epoll descriptor. Routes are a
+ * table; handlers run on the loop thread and answer at once. It bounds connections and request
+ * sizes. Loop thread.
+ */
+#include "common/core/buf.h"
+#include "common/core/err.h"
+
+#include <uv.h>
+
+struct httpd;
+
+struct httpd_response {
+	int status;               /* 200 at the start */
+	const char *content_type; /* a literal; "text/plain; charset=utf-8" at the start */
+	struct buf body;          /* freed by the server */
+};
+
+struct httpd_route {
+	const char *method; /* "GET" also answers HEAD */
+	const char *path;   /* exact */
+	void (*handle)(void *arg, struct httpd_response *response);
+};
+
+/*
+ * Listens on address:port (port 0: any free one; see httpd_port). `routes` is kept by reference and
+ * ended by a row with a NULL path. NULL and `err` on failure.
+ */
+struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
+	const struct httpd_route *routes, void *arg, struct err *err) MUST_CHECK;
+int httpd_port(const struct httpd *httpd);
+void httpd_close(struct httpd *httpd, void (*on_closed)(void *arg), void *arg);
+
+#endif
