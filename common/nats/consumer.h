@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_NATS_CONSUMER_H
+#define PS_COMMON_NATS_CONSUMER_H
+/*
+ * One durable pull consumer: finds it or creates it, never alters it, pulls in batches with one
+ * request outstanding, notices by heartbeats when it or its stream is gone, and acks on demand.
+ * Loop thread.
+ */
+#include "common/nats/jetstream.h"
+#include "common/nats/link.h"
+
+struct consumer;
+
+struct consumer_message {
+	struct nats_incoming *incoming; /* the handler's to free */
+	struct js_delivery delivery;
+	uint64_t generation; /* changes when the durable was made anew: sequences may have restarted
+			      */
+};
+
+struct consumer_options {
+	struct nats_link *link;
+	struct js_consumer_settings settings; /* strings copied */
+	/* now - max_age at the moment of creation; 0 (off): start_time_ms is left as it is. */
+	int64_t start_age_ms;
+	void (*on_message)(void *arg, struct consumer_message *message);
+	/* Readiness or its reason changed. */
+	void (*on_state)(void *arg);
+	void *arg;
+};
+
+struct consumer_counts {
+	uint64_t pulls;
+	uint64_t messages;
+	uint64_t redelivered;
+	uint64_t acks;
+	uint64_t malformed; /* deliveries whose reply subject cannot be read */
+};
+
+struct consumer *consumer_open(uv_loop_t *loop, const struct consumer_options *options);
+
+/* Bound to its durable and pulling; else the reason for people in `why`. */
+bool consumer_is_ready(const struct consumer *consumer, struct buf *why);
+
+/* Ready, and nothing more was pending when the newest message was delivered (or a pull found none).
+ */
+bool consumer_is_caught_up(const struct consumer *consumer);
+
+/* Messages the stream holds for this consumer beyond those delivered, as last heard. */
+uint64_t consumer_pending(const struct consumer *consumer);
+
+/* While paused no further pull is made; what was pulled still arrives. */
+void consumer_pause(struct consumer *consumer, bool paused);
+
+/* Acknowledges by a delivery's reply subject. While down the ack is lost: the message comes again.
+ */
+void consumer_ack(struct consumer *consumer, struct slice reply);
+
+const struct consumer_counts *consumer_counts(const struct consumer *consumer);
+void consumer_close(struct consumer *consumer, void (*on_closed)(void *arg), void *arg);
+
+#endif
