@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_RECEIVER_FRAME_H
+#define PS_RECEIVER_FRAME_H
+/*
+ * One scrape as it came out of the stream: who it speaks of, what its headers say, and its body,
+ * still encoded. Made from a new-style message or from the original's JSON envelope. Judges nothing
+ * but form. Loop thread.
+ */
+#include "common/nats/consumer.h"
+#include "common/wire/wire.h"
+
+struct frame {
+	struct slice subject; /* the target's identity; into the message, or `own_subject` */
+	struct slice publisher, job, instance; /* unescaped; into `names` */
+	struct wire_scrape scrape;
+	struct slice body;   /* encoded as scrape.encoding says */
+	int64_t arrived_ms;  /* wall clock */
+	int64_t age_from_ms; /* when its age begins: scrape.time_ms, or arrived_ms where that is
+				ahead */
+	bool is_ahead;       /* its time was more than a minute ahead of ours */
+	uint64_t generation, stream_seq;
+	struct buf reply; /* to be acked to */
+
+	/* What holds the bytes above. */
+	struct wire_subject names;
+	struct buf own_subject, own_body;
+	struct nats_incoming *incoming;
+};
+
+enum frame_verdict {
+	FRAME_OK,
+	FRAME_MALFORMED, /* `err` says why */
+	FRAME_UNKNOWN,   /* a kind or version of a later time */
+	FRAME_KEY,       /* a keyframe: not for delivery */
+};
+
+/*
+ * Takes message->incoming in any case: the frame owns it, or it is freed. `*frame` is set only on
+ * FRAME_OK; otherwise the message's reply is in `reply` so that it can be acked. `publisher` (may
+ * be empty) receives the publisher's name for counting where the subject tells it.
+ */
+enum frame_verdict frame_from_message(struct frame **frame, struct consumer_message *message,
+	struct slice topic, struct buf *reply, struct buf *publisher, struct err *err);
+void frame_free(struct frame *frame);
+
+/* Bytes that holding it costs, about. */
+size_t frame_bytes(const struct frame *frame);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_RECEIVER_NEWEST_H
+#define PS_RECEIVER_NEWEST_H
+/*
+ * The newest scrape of each target, for a sink that holds only the newest value. It decides what is
+ * stale, superseded, out of order or a clock reset, which target is silent, and in which order
+ * acknowledgements leave. It delivers nothing itself: the sink takes targets from it. Loop thread.
+ *
+ * A target holds at most one frame waiting and one in flight:
+ *
+ *	offer ──> waiting ──begin──> in flight ──end──> acked
+ *	             ^ replaced by a newer one    └─retry─> waiting again, unless a newer one waits
+ */
+#include "common/core/table.h"
+#include "receiver/frame.h"
+
+#include <sys/queue.h>
+
+struct newest;
+
+/* What became of a frame; each is counted under this reason. */
+enum frame_fate {
+	FATE_DELIVERED,
+	FATE_STALE,        /* older than max_age */
+	FATE_SUPERSEDED,   /* a newer one came before its delivery began, or succeeded */
+	FATE_OUT_OF_ORDER, /* a later sequence with an older time */
+	FATE_REDELIVERED,  /* seen before */
+	FATE_REFUSED,      /* by the sink, for good */
+	FATE_OVER_LIMIT,   /* max_targets_per_publisher */
+	FATE_COUNT,
+};
+const char *frame_fate_name(enum frame_fate fate);
+
+/* One target. The sink reads the first part; the rest is newest.c's. */
+struct target {
+	char *publisher, *job, *instance;
+	struct labels labels;
+	struct frame *waiting, *in_flight;
+	void *sink_state; /* the sink's own, NULL at first; it frees it in on_forget */
+
+	TAILQ_ENTRY(target) ready; /* waiting for its turn */
+	bool is_ready;
+	bool is_silent; /* on_silent was called and nothing came since */
+	bool was_delivered;
+	char *subject;
+	uint64_t generation, newest_seq;
+	int64_t newest_time_ms, newest_age_from_ms, interval_ms;
+	struct ack *acks_first, **acks_last; /* decided, waiting for the one in flight */
+	UT_hash_handle by_subject;
+};
+
+struct newest_options {
+	int64_t max_age_ms; /* 0: off */
+	int64_t max_targets_per_publisher;
+	/* A target became ready: the sink may take it. */
+	void (*on_ready)(void *arg);
+	/* The target is silent: the sink ends what it shows of it; then newest_forget or nothing.
+	 */
+	void (*on_silent)(void *arg, struct target *target);
+	/* The target is about to be freed: free sink_state. */
+	void (*on_forget)(void *arg, struct target *target);
+	/* Acknowledge; leaves in stream order per target. */
+	void (*on_ack)(void *arg, struct slice reply);
+	/* A frame's end, for counting. `frame` is freed after it. */
+	void (*on_fate)(void *arg, const struct frame *frame, enum frame_fate fate);
+	/* The time of a target went back by more than an interval or two and was believed. */
+	void (*on_clock_reset)(void *arg, const struct frame *frame, int64_t step_back_ms);
+	void *arg;
+};
+
+struct newest *newest_new(const struct newest_options *options);
+
+/* Takes the frame. `now_ms` is the wall clock. */
+void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
+
+/*
+ * The next ready target whose waiting frame is still fresh, now in flight (target->in_flight); NULL
+ * if there is none. Stale ones are dropped on the way. First come, first served.
+ */
+struct target *newest_begin(struct newest *newest, int64_t now_ms);
+
+enum newest_outcome { NEWEST_DELIVERED, NEWEST_REFUSED, NEWEST_RETRY };
+/* Ends what newest_begin began. After NEWEST_RETRY the target is ready again, behind the others. */
+void newest_end(
+	struct newest *newest, struct target *target, enum newest_outcome outcome, int64_t now_ms);
+
+/*
+ * Calls on_silent for targets whose newest scrape is older than max(max_age, 2.1 x interval), once
+ * each until they speak again. The caller makes sure that silence may be believed (caught up).
+ */
+void newest_sweep(struct newest *newest, int64_t now_ms);
+
+/* Frees a target that has neither a waiting frame nor one in flight; others are kept. */
+void newest_forget(struct newest *newest, struct target *target);
+
+size_t newest_target_count(const struct newest *newest);
+size_t newest_waiting_count(const struct newest *newest);
+size_t newest_waiting_bytes(const struct newest *newest);
+
+/* The bound of silence that the longest interval asks for, for the caller's own waiting. */
+int64_t newest_silence_bound_ms(const struct newest *newest);
+
+/* Calls `visit` with the reply of every frame not yet acked, for giving them back at shutdown. */
+void newest_each_unacked(
+	const struct newest *newest, void (*visit)(void *arg, struct slice reply), void *arg);
+
+/* Frees all; frames are not acked. */
+void newest_free(struct newest *newest);
+
+#endif

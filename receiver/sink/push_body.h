@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_RECEIVER_SINK_PUSH_BODY_H
+#define PS_RECEIVER_SINK_PUSH_BODY_H
+/*
+ * Turns a target's exposition into what a Push Gateway takes: one body per group, without
+ * timestamps, colliding labels renamed (exported_…) or honoured (a group of its own per job and
+ * instance exposed), HELP and TYPE where the gateway wants them, and the target's own `up`,
+ * `scrape_duration_seconds`, `scrape_samples_scraped` and the mark
+ * `prometheus_streams_scrape_timestamp_seconds` added. Pure: bytes in, bytes out.
+ */
+#include "common/core/buf.h"
+#include "common/core/err.h"
+#include "common/core/labels.h"
+
+#define PUSH_MARK "prometheus_streams_scrape_timestamp_seconds"
+
+struct push_target {
+	struct slice job, instance, publisher; /* publisher empty: not part of the group */
+	const struct labels *labels;           /* the target's others */
+	int64_t time_ms;
+	double duration_s;
+	bool up;
+	bool honor_labels;
+	bool allow_loop;
+};
+
+struct push_group {
+	struct buf path; /* push_path of it */
+	struct buf body;
+};
+
+struct push_body {
+	struct push_group *groups; /* the target's own is the first */
+	size_t count, capacity;
+	uint64_t samples;             /* parsed */
+	uint64_t timestamps_stripped; /* samples that carried one */
+	uint64_t labels_renamed;
+};
+
+enum push_verdict {
+	PUSH_OK,
+	PUSH_MALFORMED, /* `err`: where and why; nothing was built */
+	PUSH_LOOP,      /* it carries our own mark: a gateway was scraped */
+};
+
+/* Builds all groups of a scrape that succeeded. Fini with push_body_fini whatever is returned. */
+enum push_verdict push_body_build(struct push_body *body, struct slice exposition,
+	const struct push_target *target, struct err *err);
+
+/* The target's own group with `up 0` (target->up is ignored) and its companions only. */
+void push_body_minimal(struct push_body *body, const struct push_target *target);
+
+void push_body_fini(struct push_body *body);
+
+#endif

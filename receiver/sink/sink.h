@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_RECEIVER_SINK_SINK_H
+#define PS_RECEIVER_SINK_SINK_H
+/*
+ * What every sink is to the receiver: a row of functions over its own state. A state sink takes the
+ * newest scrape of each target out of a `struct newest` and ends it there. Loop thread.
+ */
+#include "common/config/settings.h"
+#include "common/core/metrics.h"
+#include "common/wire/codec.h"
+#include "receiver/newest.h"
+
+#include <uv.h>
+
+/* What a sink gets from the receiver. */
+struct sink_context {
+	uv_loop_t *loop;
+	struct metrics *metrics; /* ids in receiver/metrics.h */
+	struct codec *codec;
+	const struct settings *settings;
+	struct newest *newest;
+};
+
+struct sink;
+
+struct sink_ops {
+	/* Targets are ready in context->newest. */
+	void (*wake)(struct sink *sink);
+	/* The target is silent: end what is shown of it, then newest_forget it. */
+	void (*silent)(struct sink *sink, struct target *target);
+	/* Free target->sink_state. */
+	void (*forget)(struct sink *sink, struct target *target);
+	/* Requests in flight. */
+	size_t (*running)(const struct sink *sink);
+	/* Begin nothing new. */
+	void (*stop)(struct sink *sink);
+	/* False with the reason while the far side does not take what we bring. */
+	bool (*is_ready)(const struct sink *sink, struct buf *why);
+	/* Cancel what runs, close every handle, free; then on_closed. */
+	void (*close)(struct sink *sink, void (*on_closed)(void *arg), void *arg);
+};
+
+struct sink {
+	const struct sink_ops *ops;
+	const char *name; /* of its durable, metrics and logs */
+};
+
+#endif
