@@ -40,12 +40,13 @@ struct target {
 
 	TAILQ_ENTRY(target) ready; /* waiting for its turn */
 	bool is_ready;
-	bool is_silent; /* on_silent was called and nothing came since */
-	bool was_delivered;
+	bool is_silent;                /* on_silent was called and nothing came since */
+	struct publisher_share *share; /* its publisher's, for max_targets_per_publisher */
 	char *subject;
+	size_t subject_len;
 	uint64_t generation, newest_seq;
 	int64_t newest_time_ms, newest_age_from_ms, interval_ms;
-	struct ack *acks_first, **acks_last; /* decided, waiting for the one in flight */
+	STAILQ_HEAD(, ack) acks; /* decided, waiting for an earlier one that is not */
 	UT_hash_handle by_subject;
 };
 
@@ -85,10 +86,12 @@ void newest_end(
 	struct newest *newest, struct target *target, enum newest_outcome outcome, int64_t now_ms);
 
 /*
- * Calls on_silent for targets whose newest scrape is older than max(max_age, 2.1 x interval), once
- * each until they speak again. The caller makes sure that silence may be believed (caught up).
+ * Drops what went stale while waiting and, unless `trusted_since_ms` is 0, calls on_silent for
+ * targets that said nothing for max(max_age, 2.1 x interval) of the time since then: once each
+ * until they speak again. Silence may be trusted from the moment at which the consumer had caught
+ * up.
  */
-void newest_sweep(struct newest *newest, int64_t now_ms);
+void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_ms);
 
 /* Frees a target that has neither a waiting frame nor one in flight; others are kept. */
 void newest_forget(struct newest *newest, struct target *target);
@@ -96,9 +99,6 @@ void newest_forget(struct newest *newest, struct target *target);
 size_t newest_target_count(const struct newest *newest);
 size_t newest_waiting_count(const struct newest *newest);
 size_t newest_waiting_bytes(const struct newest *newest);
-
-/* The bound of silence that the longest interval asks for, for the caller's own waiting. */
-int64_t newest_silence_bound_ms(const struct newest *newest);
 
 /* Calls `visit` with the reply of every frame not yet acked, for giving them back at shutdown. */
 void newest_each_unacked(

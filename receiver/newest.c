@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The newest scrape of each target. Order is the stream's: by sequence, and by scrape time only to
+ * recognise what came late. A frame is decided once (delivered, or known to be useless); its
+ * acknowledgement then waits until nothing earlier of the same target is undecided.
+ */
+#include "receiver/newest.h"
+
+#include "common/core/log.h"
+
+#include <assert.h>
+
+/* Silence of targets that never said their interval, where max_age is off. */
+#define SILENCE_DEFAULT_MS (5 * 60 * 1000)
+/* A clock reset is a step back of more than two intervals; this stands in for an unknown interval.
+ */
+#define INTERVAL_DEFAULT_MS (60 * 1000)
+
+struct ack {
+	STAILQ_ENTRY(ack) next;
+	uint64_t generation, seq;
+	struct buf reply;
+};
+
+struct publisher_share {
+	size_t targets;
+	struct log_limit over_limit;
+	UT_hash_handle by_name;
+	char name[];
+};
+
+struct newest {
+	struct newest_options options;
+	struct target *targets;
+	struct publisher_share *shares;
+	TAILQ_HEAD(, target) ready;
+	size_t waiting_count, waiting_bytes;
+};
+
+static const char *const fate_names[FATE_COUNT] = {
+	[FATE_DELIVERED] = "delivered",
+	[FATE_STALE] = "stale",
+	[FATE_SUPERSEDED] = "superseded",
+	[FATE_OUT_OF_ORDER] = "out_of_order",
+	[FATE_REDELIVERED] = "redelivered",
+	[FATE_REFUSED] = "refused",
+	[FATE_OVER_LIMIT] = "over_limit",
+};
+
+const char *frame_fate_name(enum frame_fate fate)
+{
+	return fate_names[fate];
+}
+
+struct newest *newest_new(const struct newest_options *options)
+{
+	struct newest *newest = xcalloc(1, sizeof(*newest));
+
+	newest->options = *options;
+	TAILQ_INIT(&newest->ready);
+	return newest;
+}
+
+/* Whether (generation, seq) a comes before b. */
+static bool is_before(uint64_t generation_a, uint64_t seq_a, uint64_t generation_b, uint64_t seq_b)
+{
+	return generation_a != generation_b ? generation_a < generation_b : seq_a < seq_b;
+}
+
+static bool blocks(const struct frame *undecided, const struct ack *ack)
+{
+	return undecided != NULL &&
+	       is_before(undecided->generation, undecided->stream_seq, ack->generation, ack->seq);
+}
+
+/* Sends the acknowledgements that nothing undecided precedes. */
+static void release_acks(struct newest *newest, struct target *target)
+{
+	struct ack *ack;
+
+	while ((ack = STAILQ_FIRST(&target->acks)) != NULL) {
+		if (blocks(target->in_flight, ack) || blocks(target->waiting, ack))
+			return;
+		STAILQ_REMOVE_HEAD(&target->acks, next);
+		newest->options.on_ack(newest->options.arg, buf_slice(&ack->reply));
+		buf_free(&ack->reply);
+		free(ack);
+	}
+}
+
+static void insert_ack(struct target *target, struct ack *ack)
+{
+	struct ack *at, *before = NULL;
+
+	STAILQ_FOREACH (at, &target->acks, next) {
+		if (!is_before(at->generation, at->seq, ack->generation, ack->seq))
+			break;
+		before = at;
+	}
+	if (before == NULL)
+		STAILQ_INSERT_HEAD(&target->acks, ack, next);
+	else
+		STAILQ_INSERT_AFTER(&target->acks, before, ack, next);
+}
+
+/* Ends a frame that belongs to no target: nothing can precede it. */
+static void decide_alone(struct newest *newest, struct frame *frame, enum frame_fate fate)
+{
+	newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
+	newest->options.on_fate(newest->options.arg, frame, fate);
+	frame_free(frame);
+}
+
+static void decide(
+	struct newest *newest, struct target *target, struct frame *frame, enum frame_fate fate)
+{
+	struct ack *ack = xcalloc(1, sizeof(*ack));
+
+	ack->generation = frame->generation;
+	ack->seq = frame->stream_seq;
+	ack->reply = buf_take(&frame->reply);
+	insert_ack(target, ack);
+	newest->options.on_fate(newest->options.arg, frame, fate);
+	frame_free(frame);
+	release_acks(newest, target);
+}
+
+static void set_ready(struct newest *newest, struct target *target, bool is_ready)
+{
+	if (target->is_ready == is_ready)
+		return;
+	target->is_ready = is_ready;
+	if (is_ready)
+		TAILQ_INSERT_TAIL(&newest->ready, target, ready);
+	else
+		TAILQ_REMOVE(&newest->ready, target, ready);
+}
+
+/* Empties the waiting place; the frame is the caller's. */
+static struct frame *take_waiting(struct newest *newest, struct target *target)
+{
+	struct frame *frame = target->waiting;
+
+	target->waiting = NULL;
+	set_ready(newest, target, false);
+	newest->waiting_count--;
+	newest->waiting_bytes -= frame_bytes(frame);
+	return frame;
+}
+
+static void put_waiting(struct newest *newest, struct target *target, struct frame *frame)
+{
+	assert(target->waiting == NULL);
+	target->waiting = frame;
+	newest->waiting_count++;
+	newest->waiting_bytes += frame_bytes(frame);
+	if (target->in_flight == NULL)
+		set_ready(newest, target, true);
+}
+
+static bool is_stale(const struct newest *newest, int64_t age_from_ms, int64_t now_ms)
+{
+	return newest->options.max_age_ms > 0 && now_ms - age_from_ms > newest->options.max_age_ms;
+}
+
+static struct publisher_share *share_of(struct newest *newest, struct slice publisher)
+{
+	struct publisher_share *share;
+
+	HASH_FIND(by_name, newest->shares, publisher.ptr, publisher.len, share);
+	if (share == NULL) {
+		share = xcalloc(1, sizeof(*share) + publisher.len + 1);
+		memcpy(share->name, publisher.ptr, publisher.len);
+		HASH_ADD(by_name, newest->shares, name, publisher.len, share);
+	}
+	return share;
+}
+
+static void release_share(struct newest *newest, struct publisher_share *share)
+{
+	if (--share->targets > 0)
+		return;
+	HASH_DELETE(by_name, newest->shares, share);
+	free(share);
+}
+
+/* NULL where the publisher has as many targets as it may. */
+static struct target *new_target(struct newest *newest, const struct frame *frame)
+{
+	struct publisher_share *share = share_of(newest, frame->publisher);
+	struct target *target;
+
+	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {
+		log_limited(&share->over_limit, LOG_WARN,
+			"a publisher has more targets than max_targets_per_publisher; the new ones "
+			"are dropped",
+			LOG_SL("publisher", frame->publisher),
+			LOG_I("max_targets_per_publisher",
+				newest->options.max_targets_per_publisher));
+		return NULL;
+	}
+	share->targets++;
+	target = xcalloc(1, sizeof(*target));
+	target->share = share;
+	target->publisher = slice_dup(frame->publisher);
+	target->job = slice_dup(frame->job);
+	target->instance = slice_dup(frame->instance);
+	labels_merge(&target->labels, &frame->scrape.labels);
+	target->subject = slice_dup(frame->subject);
+	target->subject_len = frame->subject.len;
+	STAILQ_INIT(&target->acks);
+	HASH_ADD_KEYPTR(by_subject, newest->targets, target->subject, target->subject_len, target);
+	return target;
+}
+
+/* The same message again: if it is still held, only its reply subject is new. */
+static void take_redelivery(struct newest *newest, struct target *target, struct frame *frame)
+{
+	struct frame *const held[] = {target->waiting, target->in_flight};
+
+	for (size_t i = 0; i < ARRAY_LEN(held); i++) {
+		if (held[i] == NULL || held[i]->generation != frame->generation ||
+			held[i]->stream_seq != frame->stream_seq)
+			continue;
+		buf_free(&held[i]->reply);
+		held[i]->reply = buf_take(&frame->reply);
+		newest->options.on_fate(newest->options.arg, frame, FATE_REDELIVERED);
+		frame_free(frame);
+		return;
+	}
+	decide(newest, target, frame, FATE_REDELIVERED);
+}
+
+/*
+ * Whether a frame with an older time than the newest is merely late. After the durable was made
+ * anew the stream may repeat itself as far back as max_age, which is no clock reset either.
+ */
+static bool is_late(
+	const struct newest *newest, const struct target *target, const struct frame *frame)
+{
+	int64_t step_back_ms = target->newest_time_ms - frame->scrape.time_ms;
+	int64_t interval_ms =
+		frame->scrape.interval_ms > 0 ? frame->scrape.interval_ms : INTERVAL_DEFAULT_MS;
+	int64_t bound_ms = 2 * interval_ms;
+
+	if (frame->generation != target->generation && newest->options.max_age_ms > bound_ms)
+		bound_ms = newest->options.max_age_ms;
+	return step_back_ms > 0 && step_back_ms <= bound_ms;
+}
+
+/* A frame whose place in the order makes it the target's newest. */
+static void accept(struct newest *newest, struct target *target, struct frame *frame)
+{
+	int64_t step_back_ms = target->newest_time_ms - frame->scrape.time_ms;
+
+	if (target->newest_time_ms != 0 && step_back_ms > 0)
+		newest->options.on_clock_reset(newest->options.arg, frame, step_back_ms);
+	target->generation = frame->generation;
+	target->newest_seq = frame->stream_seq;
+	target->newest_time_ms = frame->scrape.time_ms;
+	target->newest_age_from_ms = frame->age_from_ms;
+	target->interval_ms = frame->scrape.interval_ms;
+	target->is_silent = false;
+	if (target->waiting != NULL)
+		decide(newest, target, take_waiting(newest, target), FATE_SUPERSEDED);
+	put_waiting(newest, target, frame);
+	if (target->is_ready)
+		newest->options.on_ready(newest->options.arg);
+}
+
+void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
+{
+	struct target *target;
+	bool is_stale_now = is_stale(newest, frame->age_from_ms, now_ms);
+
+	HASH_FIND(by_subject, newest->targets, frame->subject.ptr, frame->subject.len, target);
+	if (target == NULL && is_stale_now) {
+		decide_alone(newest, frame, FATE_STALE);
+		return;
+	}
+	if (target == NULL) {
+		target = new_target(newest, frame);
+		if (target == NULL)
+			decide_alone(newest, frame, FATE_OVER_LIMIT);
+		else
+			accept(newest, target, frame);
+		return;
+	}
+	if (frame->generation == target->generation && frame->stream_seq <= target->newest_seq)
+		take_redelivery(newest, target, frame);
+	else if (is_stale_now)
+		decide(newest, target, frame, FATE_STALE);
+	else if (is_late(newest, target, frame))
+		decide(newest, target, frame, FATE_OUT_OF_ORDER);
+	else
+		accept(newest, target, frame);
+}
+
+struct target *newest_begin(struct newest *newest, int64_t now_ms)
+{
+	struct target *target;
+
+	while ((target = TAILQ_FIRST(&newest->ready)) != NULL) {
+		struct frame *frame = take_waiting(newest, target);
+
+		if (!is_stale(newest, frame->age_from_ms, now_ms)) {
+			target->in_flight = frame;
+			return target;
+		}
+		decide(newest, target, frame, FATE_STALE);
+	}
+	return NULL;
+}
+
+static void retry(struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+{
+	if (target->waiting != NULL) {
+		set_ready(newest, target, true);
+		decide(newest, target, frame, FATE_SUPERSEDED);
+	} else if (is_stale(newest, frame->age_from_ms, now_ms)) {
+		decide(newest, target, frame, FATE_STALE);
+	} else {
+		put_waiting(newest, target, frame);
+	}
+}
+
+void newest_end(
+	struct newest *newest, struct target *target, enum newest_outcome outcome, int64_t now_ms)
+{
+	struct frame *frame = target->in_flight;
+
+	assert(frame != NULL);
+	target->in_flight = NULL;
+	if (outcome == NEWEST_RETRY) {
+		retry(newest, target, frame, now_ms);
+		return;
+	}
+	if (target->waiting != NULL)
+		set_ready(newest, target, true);
+	decide(newest, target, frame, outcome == NEWEST_DELIVERED ? FATE_DELIVERED : FATE_REFUSED);
+}
+
+static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
+{
+	int64_t by_interval_ms = target->interval_ms * 21 / 10;
+	int64_t bound_ms = by_interval_ms > newest->options.max_age_ms ? by_interval_ms
+								       : newest->options.max_age_ms;
+
+	return bound_ms > 0 ? bound_ms : SILENCE_DEFAULT_MS;
+}
+
+static bool is_silent(const struct newest *newest, const struct target *target, int64_t now_ms,
+	int64_t trusted_since_ms)
+{
+	int64_t since_ms = target->newest_age_from_ms > trusted_since_ms
+				   ? target->newest_age_from_ms
+				   : trusted_since_ms;
+
+	return trusted_since_ms != 0 && target->waiting == NULL && target->in_flight == NULL &&
+	       now_ms - since_ms > silence_bound_ms(newest, target);
+}
+
+void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_ms)
+{
+	struct target *target, *next;
+
+	HASH_ITER (by_subject, newest->targets, target, next) {
+		if (target->waiting != NULL &&
+			is_stale(newest, target->waiting->age_from_ms, now_ms))
+			decide(newest, target, take_waiting(newest, target), FATE_STALE);
+		if (target->is_silent || !is_silent(newest, target, now_ms, trusted_since_ms))
+			continue;
+		target->is_silent = true;
+		newest->options.on_silent(newest->options.arg, target);
+	}
+}
+
+static void free_target(struct newest *newest, struct target *target)
+{
+	struct ack *ack;
+
+	newest->options.on_forget(newest->options.arg, target);
+	HASH_DELETE(by_subject, newest->targets, target);
+	set_ready(newest, target, false);
+	while ((ack = STAILQ_FIRST(&target->acks)) != NULL) {
+		STAILQ_REMOVE_HEAD(&target->acks, next);
+		buf_free(&ack->reply);
+		free(ack);
+	}
+	frame_free(target->waiting);
+	frame_free(target->in_flight);
+	release_share(newest, target->share);
+	labels_free(&target->labels);
+	free(target->publisher);
+	free(target->job);
+	free(target->instance);
+	free(target->subject);
+	free(target);
+}
+
+void newest_forget(struct newest *newest, struct target *target)
+{
+	if (target->waiting == NULL && target->in_flight == NULL)
+		free_target(newest, target);
+}
+
+size_t newest_target_count(const struct newest *newest)
+{
+	return HASH_CNT(by_subject, newest->targets);
+}
+
+size_t newest_waiting_count(const struct newest *newest)
+{
+	return newest->waiting_count;
+}
+
+size_t newest_waiting_bytes(const struct newest *newest)
+{
+	return newest->waiting_bytes;
+}
+
+void newest_each_unacked(
+	const struct newest *newest, void (*visit)(void *arg, struct slice reply), void *arg)
+{
+	struct target *target, *next;
+
+	HASH_ITER (by_subject, newest->targets, target, next) {
+		if (target->in_flight != NULL)
+			visit(arg, buf_slice(&target->in_flight->reply));
+		if (target->waiting != NULL)
+			visit(arg, buf_slice(&target->waiting->reply));
+	}
+}
+
+void newest_free(struct newest *newest)
+{
+	struct target *target, *next;
+
+	if (newest == NULL)
+		return;
+	HASH_ITER (by_subject, newest->targets, target, next)
+		free_target(newest, target);
+	free(newest);
+}
