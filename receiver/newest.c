@@ -249,7 +249,7 @@ static bool is_late(
 }
 
 /* A frame whose place in the order makes it the target's newest. */
-static void accept(struct newest *newest, struct target *target, struct frame *frame)
+static void become_newest(struct newest *newest, struct target *target, struct frame *frame)
 {
 	int64_t step_back_ms = target->newest_time_ms - frame->scrape.time_ms;
 
@@ -283,7 +283,7 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 		if (target == NULL)
 			decide_alone(newest, frame, FATE_OVER_LIMIT);
 		else
-			accept(newest, target, frame);
+			become_newest(newest, target, frame);
 		return;
 	}
 	if (frame->generation == target->generation && frame->stream_seq <= target->newest_seq)
@@ -293,7 +293,7 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 	else if (is_late(newest, target, frame))
 		decide(newest, target, frame, FATE_OUT_OF_ORDER);
 	else
-		accept(newest, target, frame);
+		become_newest(newest, target, frame);
 }
 
 struct target *newest_begin(struct newest *newest, int64_t now_ms)

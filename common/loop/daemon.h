@@ -26,7 +26,10 @@ struct daemon_program {
 	 * findings. */
 	enum settings_role role;
 
-	/* Opens everything. -1 and `err`: exit 1. `*state` is passed to the rest. */
+	/*
+	 * Opens everything. -1 and `err` is exit 1; if `*state` was set by then, close() is called
+	 * for what is open already. `*state` is passed to the rest.
+	 */
 	int (*start)(struct daemon *daemon, const struct settings *settings, void **state,
 		struct err *err);
 
@@ -37,7 +40,7 @@ struct daemon_program {
 	 * state. */
 	void (*close)(void *state);
 
-	/* NULL and true when ready, else false with the reason in `why`. */
+	/* True when ready, else false with the reason in `why`. */
 	bool (*is_ready)(void *state, struct buf *why);
 
 	/* Just before /metrics is written: set gauges that are cheaper to read than to keep. May be

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_LOOP_CMDLINE_H
+#define PS_COMMON_LOOP_CMDLINE_H
+/*
+ * The command line both daemons share, from one table: parsing, --help, and the pid file it may ask
+ * for. Before the loop runs, or on its thread.
+ */
+#include "common/core/buf.h"
+#include "common/core/err.h"
+#include "common/core/log.h"
+
+enum cmdline_action {
+	CMDLINE_RUN,
+	CMDLINE_CHECK_CONFIG,
+	CMDLINE_PRINT_CONFIG,
+	CMDLINE_HELP,
+	CMDLINE_HELP_CONFIG,
+	CMDLINE_VERSION,
+};
+
+/* Strings are argv's. */
+struct cmdline {
+	enum cmdline_action action;
+	const char *config;
+	const char *pid_file; /* NULL: none */
+	enum log_format log_format;
+	bool debug;
+};
+
+/* -1 and `err` for anything the table does not know, or when --config is missing. */
+int cmdline_parse(struct cmdline *cmdline, int argc, char **argv, struct err *err) MUST_CHECK;
+
+void cmdline_write_help(struct buf *out, const char *program, const char *summary);
+
+/* Both do nothing without --pid. */
+int cmdline_write_pid_file(const struct cmdline *cmdline, struct err *err) MUST_CHECK;
+void cmdline_remove_pid_file(const struct cmdline *cmdline);
+
+#endif
