@@ -35,8 +35,11 @@ struct nats_link_listener {
 
 struct nats_link *nats_link_open(uv_loop_t *loop, const struct nats_link_options *options);
 
-/* `listener` is kept by reference until the link is closed. */
+/* `listener` is kept by reference until nats_link_unlisten, or until the link is closed. */
 void nats_link_listen(struct nats_link *link, struct nats_link_listener *listener);
+
+/* It is not called any more, nor referred to. Allowed from inside a listener's callbacks. */
+void nats_link_unlisten(struct nats_link *link, struct nats_link_listener *listener);
 
 bool nats_link_is_up(const struct nats_link *link);
 const char *nats_link_reason(const struct nats_link *link); /* why it is not up; "" when it is */
