@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests to JetStream's API and the words for their failures. Holds no state. */
+#include "common/nats/api.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+struct nats_outgoing *nats_api_message(struct buf *body, const char *subject_fmt, ...)
+{
+	struct buf none = {0};
+	char subject[1024];
+	va_list args;
+
+	va_start(args, subject_fmt);
+	vsnprintf(subject, sizeof(subject), subject_fmt, args);
+	va_end(args);
+	return nats_outgoing_new(slice_from(subject), NULL, body != NULL ? body : &none);
+}
+
+uint64_t nats_api_request(struct nats_link *link, struct nats_outgoing *message,
+	nats_reply_callback callback, void *arg)
+{
+	uint64_t id = nats_link_request(link, message, NATS_API_TIMEOUT_MS, callback, arg);
+
+	nats_outgoing_unref(message);
+	return id;
+}
+
+void nats_api_outcome(struct err *err, enum nats_reply outcome, const char *text)
+{
+	static const char *const words[] = {
+		[NATS_REPLY_OK] = "answered",
+		[NATS_REPLY_TIMEOUT] = "no answer in time",
+		[NATS_REPLY_DENIED] = "no permission",
+		[NATS_REPLY_NO_RESPONDERS] = "JetStream does not answer: it is not enabled here, "
+					     "or out of reach",
+		[NATS_REPLY_DOWN] = "the connection went down",
+	};
+
+	if (outcome == NATS_REPLY_DENIED && text != NULL && text[0] != '\0')
+		err_setf(err, "%s", text);
+	else
+		err_setf(err, "%s", words[outcome]);
+}
+
+void nats_api_error(struct err *err, const struct js_error *error)
+{
+	if (error->description[0] != '\0')
+		err_setf(err, "%s", error->description);
+	else
+		err_setf(err, "error %d (%d)", error->code, error->err_code);
+}

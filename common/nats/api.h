@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_NATS_API_H
+#define PS_COMMON_NATS_API_H
+/*
+ * What publisher and consumer share in asking the server: building a request, and wording why no
+ * usable answer came. Loop thread.
+ */
+#include "common/nats/jetstream.h"
+#include "common/nats/link.h"
+
+#define NATS_API_TIMEOUT_MS 5000
+
+/* The message `body` (emptied; NULL: none) for a formatted subject, to be unref'd by the caller. */
+struct nats_outgoing *nats_api_message(struct buf *body, const char *subject_fmt, ...)
+	PRINTF_LIKE(2, 3) MUST_CHECK;
+
+/* Sends `message`, which it takes, and awaits the answer as nats_link_request does. */
+uint64_t nats_api_request(struct nats_link *link, struct nats_outgoing *message,
+	nats_reply_callback callback, void *arg);
+
+/* In words, what an outcome other than NATS_REPLY_OK means for a request; `text` as it came. */
+void nats_api_outcome(struct err *err, enum nats_reply outcome, const char *text);
+
+/* The server's own words, or its error codes if it has none. */
+void nats_api_error(struct err *err, const struct js_error *error);
+
+#endif
