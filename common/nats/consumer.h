@@ -56,6 +56,9 @@ void consumer_pause(struct consumer *consumer, bool paused);
  */
 void consumer_ack(struct consumer *consumer, struct slice reply);
 
+/* Hands a delivered message back unacknowledged: the stream delivers it again after `delay_ms`. */
+void consumer_give_back(struct consumer *consumer, struct slice reply, int64_t delay_ms);
+
 const struct consumer_counts *consumer_counts(const struct consumer *consumer);
 void consumer_close(struct consumer *consumer, void (*on_closed)(void *arg), void *arg);
 

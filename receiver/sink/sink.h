@@ -9,6 +9,7 @@
 #include "common/core/metrics.h"
 #include "common/wire/codec.h"
 #include "receiver/newest.h"
+#include "receiver/tally.h"
 
 #include <uv.h>
 
@@ -17,6 +18,7 @@ struct sink_context {
 	uv_loop_t *loop;
 	struct metrics *metrics; /* ids in receiver/metrics.h */
 	struct codec *codec;
+	struct tally *tally; /* for what is counted by publisher */
 	const struct settings *settings;
 	struct newest *newest;
 };
@@ -36,7 +38,10 @@ struct sink_ops {
 	void (*stop)(struct sink *sink);
 	/* False with the reason while the far side does not take what we bring. */
 	bool (*is_ready)(const struct sink *sink, struct buf *why);
-	/* Cancel what runs, close every handle, free; then on_closed. */
+	/*
+	 * Cancel what runs at once (no call into newest after this), close every handle, free; then
+	 * on_closed, never from inside close. Targets are still forgotten in between.
+	 */
 	void (*close)(struct sink *sink, void (*on_closed)(void *arg), void *arg);
 };
 

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From consumers to the newest of each target to the sink. Whatever cannot become a frame is
+ * acknowledged and counted here: nothing malformed ever stops a consumer.
+ */
+#include "receiver/intake.h"
+
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "receiver/metrics.h"
+#include "receiver/sink/push_gateway.h"
+
+#define SWEEP_INTERVAL_MS 1000
+#define DRAIN_CHECK_MS    20
+#define MAX_ACK_PENDING   1000000
+#define ACK_WAIT_FLOOR_MS 60000
+/* Long enough for this process to be gone, short enough for the next one's start. */
+#define GIVE_BACK_DELAY_MS 1000
+
+struct intake {
+	struct intake_options options;
+	struct newest *newest;
+	struct sink *sink;
+	struct consumer **consumers;
+	size_t consumer_count;
+	size_t open_parts; /* consumers and the sink, still to be closed */
+	uv_timer_t sweep;
+	int64_t trusted_since_ms; /* silence may be believed from here on; 0: not at all */
+	struct log_limit malformed, clock_reset;
+	struct series *received, *received_bytes, *redelivered, *delivered, *delivered_age, *acks;
+	void (*on_drained)(void *arg);
+	void *drained_arg;
+	void (*on_closed)(void *arg);
+	void *closed_arg;
+};
+
+/* What newest reports. */
+
+static void on_ready(void *arg)
+{
+	struct intake *intake = arg;
+
+	intake->sink->ops->wake(intake->sink);
+}
+
+static void on_silent(void *arg, struct target *target)
+{
+	struct intake *intake = arg;
+
+	intake->sink->ops->silent(intake->sink, target);
+}
+
+static void on_forget(void *arg, struct target *target)
+{
+	struct intake *intake = arg;
+
+	intake->sink->ops->forget(intake->sink, target);
+}
+
+static void on_ack(void *arg, struct slice reply)
+{
+	struct intake *intake = arg;
+
+	series_inc(intake->acks);
+	consumer_ack(intake->consumers[0], reply);
+}
+
+static void count_discard(struct intake *intake, const char *reason)
+{
+	series_inc(
+		metrics_series(intake->options.metrics, RM_DISCARDS, intake->sink->name, reason));
+}
+
+static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
+{
+	struct intake *intake = arg;
+
+	switch (fate) {
+	case FATE_DELIVERED:
+		series_inc(intake->delivered);
+		series_observe(intake->delivered_age,
+			(double)(clock_wall_ms() - frame->scrape.time_ms) / 1e3);
+		return;
+	case FATE_REDELIVERED:
+		series_inc(intake->redelivered);
+		return;
+	case FATE_STALE:
+		tally_aged(intake->options.tally, intake->sink->name, frame->job);
+		break;
+	case FATE_OVER_LIMIT:
+		tally_discard(intake->options.tally, frame->publisher, frame_fate_name(fate));
+		break;
+	default:
+		break;
+	}
+	count_discard(intake, frame_fate_name(fate));
+}
+
+static void on_clock_reset(void *arg, const struct frame *frame, int64_t step_back_ms)
+{
+	struct intake *intake = arg;
+
+	tally_clock_reset(intake->options.tally, frame->publisher);
+	log_limited(&intake->clock_reset, LOG_WARN,
+		"a target's scrape time went back; taken as a reset of its poller's clock",
+		LOG_SL("publisher", frame->publisher), LOG_SL("job", frame->job),
+		LOG_SL("instance", frame->instance), LOG_I("step_back_ms", step_back_ms));
+}
+
+/* What the consumers bring. */
+
+static const char *verdict_reason(enum frame_verdict verdict)
+{
+	static const char *const reasons[] = {
+		[FRAME_MALFORMED] = "malformed",
+		[FRAME_UNKNOWN] = "unknown_kind",
+		[FRAME_KEY] = "keyframe",
+	};
+
+	return reasons[verdict];
+}
+
+static void discard_message(struct intake *intake, enum frame_verdict verdict,
+	struct slice publisher, struct slice reply, const struct err *err)
+{
+	const char *reason = verdict_reason(verdict);
+
+	on_ack(intake, reply);
+	count_discard(intake, reason);
+	tally_discard(intake->options.tally, publisher, reason);
+	if (verdict == FRAME_MALFORMED)
+		log_limited(&intake->malformed, LOG_WARN, "a malformed message is dropped",
+			LOG_SL("publisher", publisher), LOG_S("error", err->text));
+}
+
+/* The publisher's clock at the end of the scrape less the stream's clock when it stored it. */
+static double skew_s(const struct frame *frame, int64_t stored_ms)
+{
+	return (double)(frame->scrape.time_ms - stored_ms) / 1e3 + frame->scrape.duration_s;
+}
+
+static void offer(struct intake *intake, struct frame *frame, int64_t stored_ms)
+{
+	tally_seen(intake->options.tally, frame->publisher, frame->arrived_ms,
+		skew_s(frame, stored_ms));
+	if (frame->is_ahead)
+		tally_future(intake->options.tally, frame->publisher);
+	series_add(intake->received_bytes, (double)frame->body.len);
+	newest_offer(intake->newest, frame, clock_wall_ms());
+}
+
+static void on_message(void *arg, struct consumer_message *message)
+{
+	struct intake *intake = arg;
+	const struct stream_settings *stream = &intake->options.settings->receiver_stream;
+	struct buf reply = {0}, publisher = {0};
+	struct frame *frame = NULL;
+	struct err err = {""};
+	int64_t stored_ms = message->delivery.stored_ms;
+	enum frame_verdict verdict;
+
+	series_inc(intake->received);
+	verdict = frame_from_message(
+		&frame, message, slice_from(stream->topic), &reply, &publisher, &err);
+	if (verdict == FRAME_OK)
+		offer(intake, frame, stored_ms);
+	else
+		discard_message(intake, verdict, buf_slice(&publisher), buf_slice(&reply), &err);
+	buf_free(&reply);
+	buf_free(&publisher);
+}
+
+static bool consumers_are_ready(const struct intake *intake, struct buf *why)
+{
+	for (size_t i = 0; i < intake->consumer_count; i++)
+		if (!consumer_is_ready(intake->consumers[i], why))
+			return false;
+	return true;
+}
+
+static bool consumers_have_caught_up(const struct intake *intake)
+{
+	for (size_t i = 0; i < intake->consumer_count; i++)
+		if (!consumer_is_caught_up(intake->consumers[i]))
+			return false;
+	return true;
+}
+
+/* Silence means something only while the stream is heard, and heard to its end. */
+static void update_trust(struct intake *intake)
+{
+	struct buf why = {0};
+
+	if (!consumers_are_ready(intake, &why))
+		intake->trusted_since_ms = 0;
+	else if (intake->trusted_since_ms == 0 && consumers_have_caught_up(intake))
+		intake->trusted_since_ms = clock_wall_ms();
+	buf_free(&why);
+}
+
+static void on_consumer_state(void *arg)
+{
+	update_trust(arg);
+}
+
+static void on_sweep(uv_timer_t *timer)
+{
+	struct intake *intake = timer->data;
+
+	update_trust(intake);
+	newest_sweep(intake->newest, clock_wall_ms(), intake->trusted_since_ms);
+}
+
+/* Opening. */
+
+static void add_consumer(struct intake *intake, const char *filter_subject, const char *suffix)
+{
+	const struct settings *settings = intake->options.settings;
+	const struct stream_settings *stream = &settings->receiver_stream;
+	char *durable = settings_durable_name(stream, intake->sink->name, suffix);
+	int64_t age_ms =
+		settings->max_age_ms > ACK_WAIT_FLOOR_MS ? settings->max_age_ms : ACK_WAIT_FLOOR_MS;
+	const struct consumer_options options = {
+		.link = intake->options.link,
+		.settings =
+			{
+				.stream = stream->stream,
+				.durable = durable,
+				.filter_subject = filter_subject,
+				.ack_wait_ms = age_ms + intake->options.push_gateway->timeout_ms,
+				.max_ack_pending = MAX_ACK_PENDING,
+			},
+		.start_age_ms = settings->max_age_ms,
+		.on_message = on_message,
+		.on_state = on_consumer_state,
+		.arg = intake,
+	};
+
+	intake->consumers = xreallocarray(
+		intake->consumers, intake->consumer_count + 1, sizeof(struct consumer *));
+	intake->consumers[intake->consumer_count++] = consumer_open(intake->options.loop, &options);
+	free(durable);
+}
+
+static void add_publisher_consumer(struct intake *intake, const char *publisher)
+{
+	struct buf token = {0}, subject = {0};
+
+	/* settings_load has made sure that the name can be escaped. */
+	if (wire_escape(slice_from(publisher), &token) < 0)
+		abort();
+	buf_appendf(&subject, "%s.scrape.%s.>", intake->options.settings->receiver_stream.topic,
+		buf_cstr(&token));
+	add_consumer(intake, buf_cstr(&subject), buf_cstr(&token));
+	buf_free(&token);
+	buf_free(&subject);
+}
+
+static void open_consumers(struct intake *intake)
+{
+	const struct stream_settings *stream = &intake->options.settings->receiver_stream;
+	struct buf subject = {0};
+
+	for (size_t i = 0; i < stream->filter.count; i++)
+		add_publisher_consumer(intake, stream->filter.items[i]);
+	buf_appendf(&subject, "%s.scrape.>", stream->topic);
+	if (stream->filter.count == 0)
+		add_consumer(intake, buf_cstr(&subject), NULL);
+	if (stream->legacy)
+		add_consumer(intake, stream->topic, "legacy");
+	buf_free(&subject);
+}
+
+static void resolve_series(struct intake *intake)
+{
+	const struct {
+		struct series **series;
+		enum receiver_metric id;
+	} wanted[] = {
+		{&intake->received, RM_RECEIVED},
+		{&intake->received_bytes, RM_RECEIVED_BYTES},
+		{&intake->redelivered, RM_REDELIVERED},
+		{&intake->delivered, RM_DELIVERED},
+		{&intake->delivered_age, RM_DELIVERED_AGE_SECONDS},
+		{&intake->acks, RM_ACKS},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+		*wanted[i].series =
+			metrics_series(intake->options.metrics, wanted[i].id, intake->sink->name);
+}
+
+struct intake *intake_open(const struct intake_options *options)
+{
+	struct intake *intake = xcalloc(1, sizeof(*intake));
+	const struct newest_options newest_options = {
+		.max_age_ms = options->settings->max_age_ms,
+		.max_targets_per_publisher = options->settings->max_targets_per_publisher,
+		.on_ready = on_ready,
+		.on_silent = on_silent,
+		.on_forget = on_forget,
+		.on_ack = on_ack,
+		.on_fate = on_fate,
+		.on_clock_reset = on_clock_reset,
+		.arg = intake,
+	};
+	struct sink_context context = {
+		.loop = options->loop,
+		.metrics = options->metrics,
+		.codec = options->codec,
+		.tally = options->tally,
+		.settings = options->settings,
+	};
+
+	intake->options = *options;
+	context.newest = intake->newest = newest_new(&newest_options);
+	intake->sink = push_gateway_open(&context, options->push_gateway);
+	resolve_series(intake);
+	open_consumers(intake);
+	intake->open_parts = intake->consumer_count + 1;
+	uv_timer_init(options->loop, &intake->sweep);
+	intake->sweep.data = intake;
+	uv_timer_start(&intake->sweep, on_sweep, SWEEP_INTERVAL_MS, SWEEP_INTERVAL_MS);
+	return intake;
+}
+
+bool intake_is_ready(const struct intake *intake, struct buf *why)
+{
+	return consumers_are_ready(intake, why) && intake->sink->ops->is_ready(intake->sink, why);
+}
+
+void intake_collect(struct intake *intake)
+{
+	struct buf why = {0};
+	uint64_t pending = 0;
+
+	for (size_t i = 0; i < intake->consumer_count; i++)
+		pending += consumer_pending(intake->consumers[i]);
+	const struct {
+		enum receiver_metric id;
+		double value;
+	} gauges[] = {
+		{RM_TARGETS, (double)newest_target_count(intake->newest)},
+		{RM_WAITING, (double)newest_waiting_count(intake->newest)},
+		{RM_WAITING_BYTES, (double)newest_waiting_bytes(intake->newest)},
+		{RM_IN_FLIGHT, (double)intake->sink->ops->running(intake->sink)},
+		{RM_STREAM_PENDING, (double)pending},
+		{RM_CONSUMER_READY, consumers_are_ready(intake, &why)},
+		{RM_SINK_READY, intake->sink->ops->is_ready(intake->sink, &why)},
+	};
+	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+		series_set(
+			metrics_series(intake->options.metrics, gauges[i].id, intake->sink->name),
+			gauges[i].value);
+	buf_free(&why);
+}
+
+/* Draining and closing. */
+
+static void give_back(void *arg, struct slice reply)
+{
+	struct intake *intake = arg;
+
+	consumer_give_back(intake->consumers[0], reply, GIVE_BACK_DELAY_MS);
+}
+
+static void on_drain_check(uv_timer_t *timer)
+{
+	struct intake *intake = timer->data;
+
+	if (intake->sink->ops->running(intake->sink) > 0)
+		return;
+	uv_timer_stop(timer);
+	newest_each_unacked(intake->newest, give_back, intake);
+	intake->on_drained(intake->drained_arg);
+}
+
+void intake_drain(struct intake *intake, void (*on_drained)(void *arg), void *arg)
+{
+	intake->on_drained = on_drained;
+	intake->drained_arg = arg;
+	for (size_t i = 0; i < intake->consumer_count; i++)
+		consumer_pause(intake->consumers[i], true);
+	intake->sink->ops->stop(intake->sink);
+	uv_timer_start(&intake->sweep, on_drain_check, 0, DRAIN_CHECK_MS);
+}
+
+static void on_sweep_closed(uv_handle_t *handle)
+{
+	struct intake *intake = handle->data;
+
+	free(intake->consumers);
+	intake->on_closed(intake->closed_arg);
+	free(intake);
+}
+
+static void on_part_closed(void *arg)
+{
+	struct intake *intake = arg;
+
+	if (--intake->open_parts == 0)
+		uv_close((uv_handle_t *)&intake->sweep, on_sweep_closed);
+}
+
+void intake_close(struct intake *intake, void (*on_closed)(void *arg), void *arg)
+{
+	intake->on_closed = on_closed;
+	intake->closed_arg = arg;
+	uv_timer_stop(&intake->sweep);
+	for (size_t i = 0; i < intake->consumer_count; i++)
+		consumer_close(intake->consumers[i], on_part_closed, intake);
+	intake->sink->ops->close(intake->sink, on_part_closed, intake);
+	newest_free(intake->newest);
+}

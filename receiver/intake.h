@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_RECEIVER_INTAKE_H
+#define PS_RECEIVER_INTAKE_H
+/*
+ * What one state sink takes in: its consumers, the newest scrape of each target, and the sink
+ * itself, wired together and counted. Each sink has an intake of its own, so that a slow one holds
+ * back nobody. Loop thread.
+ */
+#include "common/config/settings.h"
+#include "common/core/metrics.h"
+#include "common/nats/consumer.h"
+#include "receiver/sink/sink.h"
+#include "receiver/tally.h"
+
+struct intake;
+
+struct intake_options {
+	uv_loop_t *loop;
+	struct nats_link *link;
+	const struct settings *settings;
+	struct metrics *metrics;
+	struct codec *codec;
+	struct tally *tally;
+	const struct push_gateway_settings *push_gateway;
+};
+
+struct intake *intake_open(const struct intake_options *options);
+
+/* False with the reason while its consumers are not bound or its sink does not take anything. */
+bool intake_is_ready(const struct intake *intake, struct buf *why);
+
+/* Sets the gauges. */
+void intake_collect(struct intake *intake);
+
+/*
+ * Takes no more, lets the sink finish what is in flight, and gives back to the stream what was not
+ * delivered, to be delivered again soon after the next start. `on_drained` comes once, later.
+ */
+void intake_drain(struct intake *intake, void (*on_drained)(void *arg), void *arg);
+
+/* Closes everything and frees; then on_closed. */
+void intake_close(struct intake *intake, void (*on_closed)(void *arg), void *arg);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The receiver: one link to NATS, one intake per sink. */
+#include "common/core/log.h"
+#include "common/loop/daemon.h"
+#include "receiver/intake.h"
+#include "receiver/metrics.h"
+
+/* What closing NATS may take: a flush of the last acknowledgements. */
+#define LINK_CLOSE_TIMEOUT_MS 2000
+
+struct receiver {
+	struct daemon *daemon;
+	struct nats_link *link;
+	struct codec *codec;
+	struct tally *tally;
+	struct intake **intakes;
+	size_t intake_count;
+	size_t to_drain, to_close;
+};
+
+static void open_link(struct receiver *receiver, const struct settings *settings)
+{
+	const struct stream_settings *stream = &settings->receiver_stream;
+	char *name = xasprintf("prometheus-streams-receiver %s", stream->client_id);
+	char *inbox = xasprintf("_INBOX_%s", stream->client_id);
+	const struct nats_link_options options = {
+		.urls = &stream->urls,
+		.client_name = name,
+		.inbox_prefix = inbox,
+	};
+
+	receiver->link = nats_link_open(daemon_loop(receiver->daemon), &options);
+	free(inbox);
+	free(name);
+}
+
+static void open_intakes(struct receiver *receiver, const struct settings *settings)
+{
+	receiver->intake_count = settings->push_gateway_count;
+	receiver->intakes = xcalloc(receiver->intake_count, sizeof(struct intake *));
+	for (size_t i = 0; i < receiver->intake_count; i++) {
+		const struct intake_options options = {
+			.loop = daemon_loop(receiver->daemon),
+			.link = receiver->link,
+			.settings = settings,
+			.metrics = daemon_metrics(receiver->daemon),
+			.codec = receiver->codec,
+			.tally = receiver->tally,
+			.push_gateway = &settings->push_gateways[i],
+		};
+		receiver->intakes[i] = intake_open(&options);
+	}
+}
+
+static int start(
+	struct daemon *daemon, const struct settings *settings, void **state, struct err *err)
+{
+	struct receiver *receiver = xcalloc(1, sizeof(*receiver));
+
+	(void)err;
+	receiver->daemon = daemon;
+	receiver->codec = codec_new();
+	receiver->tally = tally_new(daemon_metrics(daemon));
+	open_link(receiver, settings);
+	open_intakes(receiver, settings);
+	series_set(metrics_series(daemon_metrics(daemon), RM_BUILD_INFO, VERSION), 1);
+	*state = receiver;
+	return 0;
+}
+
+static void on_intake_drained(void *arg)
+{
+	struct receiver *receiver = arg;
+
+	if (--receiver->to_drain == 0)
+		daemon_drained(receiver->daemon);
+}
+
+static void drain(void *state)
+{
+	struct receiver *receiver = state;
+
+	receiver->to_drain = receiver->intake_count;
+	for (size_t i = 0; i < receiver->intake_count; i++)
+		intake_drain(receiver->intakes[i], on_intake_drained, receiver);
+}
+
+static void on_link_closed(void *arg)
+{
+	struct receiver *receiver = arg;
+	struct daemon *daemon = receiver->daemon;
+
+	codec_free(receiver->codec);
+	tally_free(receiver->tally);
+	free(receiver->intakes);
+	free(receiver);
+	daemon_closed(daemon);
+}
+
+/* The link goes last: intakes hold inboxes of it. */
+static void on_intake_closed(void *arg)
+{
+	struct receiver *receiver = arg;
+
+	if (--receiver->to_close == 0)
+		nats_link_close(receiver->link, LINK_CLOSE_TIMEOUT_MS, on_link_closed, receiver);
+}
+
+static void close_all(void *state)
+{
+	struct receiver *receiver = state;
+
+	receiver->to_close = receiver->intake_count;
+	for (size_t i = 0; i < receiver->intake_count; i++)
+		intake_close(receiver->intakes[i], on_intake_closed, receiver);
+}
+
+static bool is_ready(void *state, struct buf *why)
+{
+	struct receiver *receiver = state;
+
+	for (size_t i = 0; i < receiver->intake_count; i++)
+		if (!intake_is_ready(receiver->intakes[i], why))
+			return false;
+	return true;
+}
+
+static void collect(void *state)
+{
+	struct receiver *receiver = state;
+	struct metrics *metrics = daemon_metrics(receiver->daemon);
+
+	for (size_t i = 0; i < receiver->intake_count; i++)
+		intake_collect(receiver->intakes[i]);
+	series_set(metrics_plain(metrics, RM_NATS_UP), nats_link_is_up(receiver->link));
+	series_set(metrics_plain(metrics, RM_NATS_CONNECTS),
+		(double)nats_link_connects(receiver->link));
+	series_set(metrics_plain(metrics, RM_NATS_VIOLATIONS),
+		(double)nats_link_violations(receiver->link));
+}
+
+int main(int argc, char **argv)
+{
+	const struct daemon_program program = {
+		.name = "prometheus-streams-receiver",
+		.summary = "Delivers scrapes from a NATS JetStream stream to a Push Gateway.",
+		.metrics = receiver_metric_defs,
+		.metric_count = RM_COUNT,
+		.role = SETTINGS_FOR_RECEIVER,
+		.start = start,
+		.drain = drain,
+		.close = close_all,
+		.is_ready = is_ready,
+		.collect = collect,
+	};
+
+	return daemon_main(&program, argc, argv);
+}
