@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# prometheus-streams: `make deps && make` builds both daemons into build/$(V)/.
+# prometheus-streams.
+#
+#   make deps     install what building, testing and the demo need
+#   make          build both daemons into build/$(V)/; V=release (default), debug, asan or tsan
+#   make demo     the whole chain with live data on loopback; ONESHOT=1 ends once the data was seen
+#   make test     unit and end-to-end tests; test-unit and test-e2e are its halves
+#   make bench    figures, beside the peers they are compared with
+#   make install  into $(DESTDIR)$(PREFIX)
 
 V       ?= release
 PREFIX  ?= /usr/local
@@ -32,8 +39,19 @@ CFLAGS       ?= $(FLAGS_$(V))
 OUR_CFLAGS   := -std=gnu11 $(WARNINGS) -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
                 $(filter -fsanitize% -fno-sanitize%,$(FLAGS_$(V)))
 OUR_LDFLAGS  := -pthread $(filter -fsanitize%,$(FLAGS_$(V)))
-LIB_CFLAGS    = $(shell $(PKG_CONFIG) --cflags $(LIBRARIES))
-LIB_LDLIBS    = $(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -lm
+# Asked once, and only where something is compiled: `make deps` must run before they can be answered.
+LIB_CFLAGS    = $(eval LIB_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(LIB_CFLAGS)
+LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -lm)$(LIB_LDLIBS)
+
+# What `make deps` installs: to build, to test and format, and the servers that demo and tests run.
+DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-dev libuv1-dev libyaml-dev \
+                   libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev uthash-dev \
+                   libcmocka-dev clang clang-format valgrind python3 python3-pytest python3-pytest-xdist python3-yaml \
+                   nats-server prometheus prometheus-pushgateway prometheus-node-exporter
+FEDORA_PACKAGES := gcc make pkgconf-pkg-config libnats-devel libcurl-devel libuv-devel libyaml-devel \
+                   jansson-devel libmicrohttpd-devel libzstd-devel libdeflate-devel uthash-devel \
+                   libcmocka-devel clang clang-tools-extra valgrind python3 python3-pytest python3-pytest-xdist \
+                   python3-pyyaml nats-server golang-github-prometheus golang-github-prometheus-node-exporter
 
 COMMON_SRC   := $(wildcard common/*.c common/*/*.c)
 POLLER_SRC   := $(filter-out poller/main.c,$(wildcard poller/*.c))
@@ -88,8 +106,64 @@ $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS)
 
+deps:
+	@packaging/deps.sh "$(DEBIAN_PACKAGES)" "$(FEDORA_PACKAGES)"
+
+# These install what they need first; what follows runs in a make of its own, which then finds it.
+demo: deps
+	+@$(MAKE) --no-print-directory all
+	@$(PYTHON) tests/demo.py --build $(B) $(if $(ONESHOT),--oneshot)
+
+test: deps
+	+@$(MAKE) --no-print-directory test-unit
+	+@$(MAKE) --no-print-directory test-e2e
+
+test-unit: $(UNITS) $(REPLAYS)
+	@tests/unit/run.sh $(B) $(UNITS)
+	@for replay in $(REPLAYS); do $$replay tests/fuzz/corpus/$$(basename $$replay | sed 's/^fuzz_//') || exit 1; done
+
+test-e2e: all
+	@BUILD=$(B) $(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) --dist worksteal tests/e2e $(PYTEST_ARGS)
+
+asan tsan:
+	+@$(MAKE) --no-print-directory V=$@ test-unit
+	+@$(MAKE) --no-print-directory V=$@ test-e2e
+
+bench: all $(BENCHES)
+	@$(PYTHON) tests/bench/bench.py --build $(B) $(BENCH_ARGS)
+
+# Each target for FUZZ_SECONDS with libFuzzer; what it finds is left in build/fuzz/.
+FUZZ_SECONDS ?= 60
+fuzz:
+	+@$(MAKE) --no-print-directory B=build/fuzz V=debug CC=clang LDLIBS= \
+	  CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" \
+	  $(patsubst tests/fuzz/%.c,build/fuzz/libfuzzer/%,$(FUZZ_SRC))
+	@tests/fuzz/run.sh build/fuzz/libfuzzer $(FUZZ_SECONDS)
+
+$(B)/libfuzzer/%: $(B)/obj/tests/fuzz/%.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/libcommon.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -fsanitize=fuzzer $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS)
+
+C_FILES := $(HEADERS) $(COMMON_SRC) $(wildcard poller/*.c receiver/*.c receiver/*/*.c tests/*/*.c tests/*/*.h)
+format:
+	clang-format -i $(C_FILES)
+
+# Formatting, headers that compile alone, and no warning from either compiler.
+lint:
+	clang-format --dry-run -Werror $(C_FILES)
+	@for header in $(HEADERS); do \
+	  $(CC) $(LIB_CFLAGS) $(OUR_CFLAGS) -Werror -fsyntax-only -x c $$header || exit 1; done
+	+@$(MAKE) --no-print-directory B=build/lint-gcc CC=gcc WERROR=1 all $(patsubst $(B)/%,build/lint-gcc/%,$(UNITS) $(REPLAYS))
+	+@$(MAKE) --no-print-directory B=build/lint-clang CC=clang WERROR=1 all $(patsubst $(B)/%,build/lint-clang/%,$(UNITS) $(REPLAYS))
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
+	install -m 0755 $(DAEMONS) $(DESTDIR)$(PREFIX)/bin
+	install -m 0644 README.md LICENSE docs/*.md common/wire.md $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams
+	install -m 0644 etc/poller.yaml etc/receiver.yaml $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
+
 clean:
 	rm -rf build
 
--include $(shell find build/$(V) -name '*.d' 2>/dev/null)
-.PHONY: all clean force
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+.PHONY: all deps demo test test-unit test-e2e asan tsan bench fuzz format lint install clean force

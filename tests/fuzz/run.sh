@@ -1,0 +1,18 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Runs every libFuzzer target in FOLDER for SECONDS each, from its corpus; finds go beside the target.
+#   run.sh FOLDER SECONDS
+set -eu
+folder=$1
+seconds=$2
+
+for target in "$folder"/fuzz_*; do
+	name=$(basename "$target" | sed 's/^fuzz_//')
+	[ -x "$target" ] && [ -d "tests/fuzz/corpus/$name" ] || continue
+	mkdir -p "$folder/found/$name"
+	printf '%s: ' "$name"
+	"$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+		-artifact_prefix="$folder/found/$name-" "$folder/found/$name" "tests/fuzz/corpus/$name" \
+		>"$folder/found/$name.log" 2>&1 || { tail -n 40 "$folder/found/$name.log"; exit 1; }
+	sed -n 's/^stat::number_of_executed_units: *//p' "$folder/found/$name.log" | sed 's/$/ executions/'
+done

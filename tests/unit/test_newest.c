@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The order, age, silence and acknowledgement rules, on frames made by hand. */
+#include "receiver/newest.h"
+
+#include "common/core/clock.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#define NOW_MS      INT64_C(1700000000000)
+#define INTERVAL_MS 15000
+#define MAX_AGE_MS  80000
+
+struct record {
+	struct newest *newest;
+	struct buf acks;  /* replies in order, each followed by a space */
+	struct buf fates; /* "seq:fate " */
+	int ready, silent, forgotten, resets;
+};
+
+static void on_ready(void *arg)
+{
+	((struct record *)arg)->ready++;
+}
+
+static void on_silent(void *arg, struct target *target)
+{
+	struct record *record = arg;
+
+	record->silent++;
+	newest_forget(record->newest, target);
+}
+
+static void on_silent_keep(void *arg, struct target *target)
+{
+	(void)target;
+	((struct record *)arg)->silent++;
+}
+
+static void on_forget(void *arg, struct target *target)
+{
+	(void)target;
+	((struct record *)arg)->forgotten++;
+}
+
+static void on_ack(void *arg, struct slice reply)
+{
+	buf_appendf(&((struct record *)arg)->acks, "%.*s ", SLICE_FMT(reply));
+}
+
+static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
+{
+	buf_appendf(&((struct record *)arg)->fates, "%d:%s ", (int)frame->stream_seq,
+		frame_fate_name(fate));
+}
+
+static void on_clock_reset(void *arg, const struct frame *frame, int64_t step_back_ms)
+{
+	(void)frame;
+	(void)step_back_ms;
+	((struct record *)arg)->resets++;
+}
+
+static void open_with(struct record *record, int64_t max_age_ms, int64_t max_targets,
+	void (*silent)(void *, struct target *))
+{
+	const struct newest_options options = {
+		.max_age_ms = max_age_ms,
+		.max_targets_per_publisher = max_targets,
+		.on_ready = on_ready,
+		.on_silent = silent,
+		.on_forget = on_forget,
+		.on_ack = on_ack,
+		.on_fate = on_fate,
+		.on_clock_reset = on_clock_reset,
+		.arg = record,
+	};
+
+	*record = (struct record){0};
+	record->newest = newest_new(&options);
+}
+
+static void finish(struct record *record)
+{
+	newest_free(record->newest);
+	buf_free(&record->acks);
+	buf_free(&record->fates);
+}
+
+struct frame_spec {
+	const char *instance;
+	uint64_t seq;
+	int64_t time_ms; /* relative to NOW_MS */
+	uint64_t generation;
+	const char *reply; /* NULL: the sequence */
+};
+
+static struct frame *make_frame(struct frame_spec spec)
+{
+	struct frame *frame = xcalloc(1, sizeof(*frame));
+
+	buf_appendf(&frame->own_subject, "prometheus.scrape.dc1.node.%s.0", spec.instance);
+	frame->subject = buf_slice(&frame->own_subject);
+	frame->publisher = SLICE("dc1");
+	frame->job = SLICE("node");
+	frame->instance = slice_from(spec.instance);
+	frame->scrape.time_ms = NOW_MS + spec.time_ms;
+	frame->scrape.interval_ms = INTERVAL_MS;
+	frame->scrape.up = true;
+	frame->age_from_ms = frame->scrape.time_ms;
+	frame->generation = spec.generation;
+	frame->stream_seq = spec.seq;
+	if (spec.reply != NULL)
+		buf_append_str(&frame->reply, spec.reply);
+	else
+		buf_appendf(&frame->reply, "%d", (int)spec.seq);
+	return frame;
+}
+
+static void offer(struct record *record, struct frame_spec spec)
+{
+	newest_offer(record->newest, make_frame(spec), NOW_MS);
+}
+
+#define OFFER(record, ...) offer((record), (struct frame_spec){__VA_ARGS__})
+
+static void expect(struct record *record, const char *fates, const char *acks)
+{
+	assert_string_equal(buf_cstr(&record->fates), fates);
+	assert_string_equal(buf_cstr(&record->acks), acks);
+}
+
+static void test_a_newer_scrape_replaces_one_that_waits(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 1, 0);
+	OFFER(&record, "a", 2, 1000);
+	expect(&record, "1:superseded ", "1 ");
+	target = newest_begin(record.newest, NOW_MS + 1000);
+	assert_non_null(target);
+	assert_int_equal(target->in_flight->stream_seq, 2);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS + 1000);
+	expect(&record, "1:superseded 2:delivered ", "1 2 ");
+	assert_null(newest_begin(record.newest, NOW_MS + 1000));
+	finish(&record);
+}
+
+static void test_acks_leave_in_stream_order(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 1, 0);
+	target = newest_begin(record.newest, NOW_MS);
+	OFFER(&record, "a", 2, 1000);
+	OFFER(&record, "a", 3, 2000);
+	OFFER(&record, "a", 4, 1500);
+	expect(&record, "2:superseded 4:out_of_order ", "");
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	expect(&record, "2:superseded 4:out_of_order 1:delivered ", "1 2 ");
+	target = newest_begin(record.newest, NOW_MS);
+	newest_end(record.newest, target, NEWEST_REFUSED, NOW_MS);
+	expect(&record, "2:superseded 4:out_of_order 1:delivered 3:refused ", "1 2 3 4 ");
+	finish(&record);
+}
+
+static void test_a_retried_scrape_yields_to_a_newer_one(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 1, 0);
+	target = newest_begin(record.newest, NOW_MS);
+	newest_end(record.newest, target, NEWEST_RETRY, NOW_MS);
+	target = newest_begin(record.newest, NOW_MS);
+	assert_int_equal(target->in_flight->stream_seq, 1);
+	OFFER(&record, "a", 2, 1000);
+	newest_end(record.newest, target, NEWEST_RETRY, NOW_MS);
+	expect(&record, "1:superseded ", "1 ");
+	target = newest_begin(record.newest, NOW_MS);
+	assert_int_equal(target->in_flight->stream_seq, 2);
+	newest_end(record.newest, target, NEWEST_RETRY, NOW_MS + MAX_AGE_MS + 1001);
+	expect(&record, "1:superseded 2:stale ", "1 2 ");
+	finish(&record);
+}
+
+static void test_a_redelivery_replaces_only_the_reply(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 1, 0);
+	OFFER(&record, "a", 1, 0, 0, "again");
+	expect(&record, "1:redelivered ", "");
+	target = newest_begin(record.newest, NOW_MS);
+	OFFER(&record, "a", 1, 0, 0, "thrice");
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	expect(&record, "1:redelivered 1:redelivered 1:delivered ", "thrice ");
+	OFFER(&record, "a", 1, 0);
+	expect(&record, "1:redelivered 1:redelivered 1:delivered 1:redelivered ", "thrice 1 ");
+	finish(&record);
+}
+
+static void test_stale_scrapes_are_dropped_wherever_they_are(void **state)
+{
+	struct record record;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 1, -MAX_AGE_MS - 1);
+	assert_int_equal(newest_target_count(record.newest), 0);
+	OFFER(&record, "a", 2, 0);
+	OFFER(&record, "b", 3, 0);
+	assert_null(newest_begin(record.newest, NOW_MS + MAX_AGE_MS + 1));
+	OFFER(&record, "a", 4, 1000);
+	newest_sweep(record.newest, NOW_MS + 2 * MAX_AGE_MS, 0);
+	expect(&record, "1:stale 2:stale 3:stale 4:stale ", "1 2 3 4 ");
+	finish(&record);
+}
+
+static void test_max_age_off_keeps_everything(void **state)
+{
+	struct record record;
+
+	(void)state;
+	open_with(&record, 0, 10, on_silent);
+	OFFER(&record, "a", 1, -1000 * MAX_AGE_MS);
+	assert_non_null(newest_begin(record.newest, NOW_MS));
+	finish(&record);
+}
+
+static void test_late_and_reset_are_told_apart(void **state)
+{
+	struct record record;
+
+	(void)state;
+	open_with(&record, 10 * MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 1, 0);
+	OFFER(&record, "a", 2, -2 * INTERVAL_MS);
+	expect(&record, "2:out_of_order ", "");
+	assert_int_equal(record.resets, 0);
+	OFFER(&record, "a", 3, -2 * INTERVAL_MS - 1);
+	expect(&record, "2:out_of_order 1:superseded ", "1 2 ");
+	assert_int_equal(record.resets, 1);
+	finish(&record);
+}
+
+static void test_a_new_generation_starts_its_sequences_over(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 100, 0, 1);
+	/* The stream repeats what it had: not a clock reset, though more than two intervals back.
+	 */
+	OFFER(&record, "a", 1, -3 * INTERVAL_MS, 2);
+	OFFER(&record, "a", 2, 1000, 2);
+	target = newest_begin(record.newest, NOW_MS + 1000);
+	assert_int_equal(target->in_flight->stream_seq, 2);
+	assert_int_equal(record.resets, 0);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	expect(&record, "1:out_of_order 100:superseded 2:delivered ", "100 1 2 ");
+	finish(&record);
+}
+
+static void test_silence(void **state)
+{
+	const int64_t bound_ms = MAX_AGE_MS;
+	struct record record;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent_keep);
+	OFFER(&record, "a", 1, 0);
+	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
+	newest_sweep(record.newest, NOW_MS + 10 * bound_ms, 0);
+	assert_int_equal(record.silent, 0);
+	newest_sweep(record.newest, NOW_MS + 10 * bound_ms, NOW_MS + 9 * bound_ms);
+	assert_int_equal(record.silent, 0);
+	newest_sweep(record.newest, NOW_MS + 10 * bound_ms + 1, NOW_MS + 9 * bound_ms);
+	assert_int_equal(record.silent, 1);
+	newest_sweep(record.newest, NOW_MS + 20 * bound_ms, NOW_MS);
+	assert_int_equal(record.silent, 1);
+	finish(&record);
+}
+
+static void test_a_forgotten_target_frees_its_publishers_place(void **state)
+{
+	struct record record;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 1, on_silent);
+	OFFER(&record, "a", 1, 0);
+	OFFER(&record, "b", 2, 0);
+	expect(&record, "2:over_limit ", "2 ");
+	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
+	newest_sweep(record.newest, NOW_MS + MAX_AGE_MS + 1, NOW_MS);
+	assert_int_equal(record.forgotten, 1);
+	OFFER(&record, "b", 3, 0);
+	expect(&record, "2:over_limit 1:delivered ", "2 1 ");
+	assert_int_equal(newest_target_count(record.newest), 1);
+	finish(&record);
+}
+
+static void test_targets_take_turns(void **state)
+{
+	struct record record;
+	struct target *a, *b;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 1, 0);
+	OFFER(&record, "b", 2, 0);
+	OFFER(&record, "a", 3, 1);
+	a = newest_begin(record.newest, NOW_MS);
+	OFFER(&record, "a", 4, 2);
+	b = newest_begin(record.newest, NOW_MS);
+	assert_string_equal(a->instance, "b");
+	assert_string_equal(b->instance, "a");
+	finish(&record);
+}
+
+static void keep_reply(void *arg, struct slice reply)
+{
+	buf_appendf(arg, "%.*s ", SLICE_FMT(reply));
+}
+
+static void test_what_is_unacked_can_be_given_back(void **state)
+{
+	struct record record;
+	struct buf replies = {0};
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, "a", 1, 0);
+	newest_begin(record.newest, NOW_MS);
+	OFFER(&record, "a", 2, 1);
+	newest_each_unacked(record.newest, keep_reply, &replies);
+	assert_string_equal(buf_cstr(&replies), "1 2 ");
+	buf_free(&replies);
+	finish(&record);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_newer_scrape_replaces_one_that_waits),
+		cmocka_unit_test(test_acks_leave_in_stream_order),
+		cmocka_unit_test(test_a_retried_scrape_yields_to_a_newer_one),
+		cmocka_unit_test(test_a_redelivery_replaces_only_the_reply),
+		cmocka_unit_test(test_stale_scrapes_are_dropped_wherever_they_are),
+		cmocka_unit_test(test_max_age_off_keeps_everything),
+		cmocka_unit_test(test_late_and_reset_are_told_apart),
+		cmocka_unit_test(test_a_new_generation_starts_its_sequences_over),
+		cmocka_unit_test(test_silence),
+		cmocka_unit_test(test_a_forgotten_target_frees_its_publishers_place),
+		cmocka_unit_test(test_targets_take_turns),
+		cmocka_unit_test(test_what_is_unacked_can_be_given_back),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
