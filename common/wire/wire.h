@@ -67,6 +67,7 @@ struct wire_scrape {
 	char *error;          /* Ps-Error, owned; NULL where up */
 	struct labels labels; /* Ps-Labels */
 	unsigned flags;       /* Ps-Flags: enum wire_flag */
+	char *content_type;   /* Content-Type, owned; NULL for the default, text format 0.0.4 */
 	enum encoding encoding;
 };
 
