@@ -4,8 +4,18 @@
 /*
  * The Prometheus text exposition format, version 0.0.4 (and 1.0.0's quoted UTF-8 names), line by
  * line, as slices of the input: no copy, no allocation. It accepts what Prometheus accepts when
- * scraping and rejects what Prometheus rejects. It does not group families or know about series:
- * that is its caller's. Pure; any thread.
+ * scraping and rejects what Prometheus rejects, while parsing or when storing. It does not group
+ * families or know about series: that is its caller's. Pure; any thread.
+ *
+ * What a caller that writes samples out again must know, since Prometheus accepts all of it:
+ * - commas between labels may be missing or followed by blanks, one may follow the last label;
+ * - blanks may stand around every token, or be missing between the labels and the value;
+ * - a label value may contain NUL bytes and raw newlines, so that `whole` spans several lines;
+ * - label values and quoted names may contain unknown escapes, which stand for themselves;
+ * - a label value may be empty, which means that the label is not there;
+ * - HELP and TYPE may be repeated, contradict each other, come after the samples, or name nothing;
+ *   their name, if quoted, may be empty or invalid UTF-8. All other text is valid UTF-8;
+ * - a NUL byte where a line begins, or in a comment, is the end of the input.
  *
  * Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and the behaviour of
  * Prometheus' own text parser.
@@ -42,13 +52,30 @@ struct expo_line {
 	struct slice whole;     /* the line without its newline */
 };
 
-struct expo_parser {
-	struct slice input;
-	size_t at;   /* offset of the next line */
-	size_t line; /* number of the current line, from 1 */
+/* How ordinary lines are read. All give the same results; which ones exist depends on the CPU. */
+enum expo_engine {
+	EXPO_PORTABLE, /* byte by byte, and what every other one falls back to for unusual lines */
+	EXPO_SSSE3,
+	EXPO_AVX2,
 };
 
+struct expo_line;
+typedef enum expo_kind expo_fast_fn(const char *at, const char *end, struct expo_line *line);
+
+struct expo_parser {
+	struct slice input;
+	size_t at;          /* offset of the next line */
+	size_t line;        /* number of the current line (the first of several), from 1 */
+	size_t next_line;   /* number of the line at `at` */
+	expo_fast_fn *fast; /* NULL: portable */
+};
+
+/* Prepares to read `input`, which must stay, by the fastest engine. */
 void expo_init(struct expo_parser *parser, struct slice input);
+
+/* The same by the given engine; false if this machine has not got it. */
+bool expo_init_engine(
+	struct expo_parser *parser, struct slice input, enum expo_engine engine) MUST_CHECK;
 
 /*
  * Reads the next HELP, TYPE or sample; comments and empty lines are passed over. On EXPO_ERROR
@@ -68,13 +95,13 @@ struct expo_label {
  */
 bool expo_labels_next(struct slice *labels, struct expo_label *label);
 
-/* The number that a validated value slice stands for. */
+/* The number that a validated value slice stands for, correctly rounded, whatever the locale. */
 double expo_value(struct slice value);
 
 /* The milliseconds that a validated timestamp slice stands for. */
 int64_t expo_timestamp_ms(struct slice timestamp);
 
-/* Appends `escaped` (a label value or quoted name) with its escapes resolved. */
+/* Appends `escaped` (a label value or quoted name) with its escapes resolved: \\, \" and \n. */
 void expo_unescape(struct slice escaped, struct buf *out);
 
 /* Appends `raw` escaped for a label value: backslash, quote and newline. */
