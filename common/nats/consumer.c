@@ -1,0 +1,548 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * WAIT_LINK -> LOOKING (for the durable) -> BOUND, or WAITING to look again. While bound, one pull
+ * request is outstanding. The server ends a request without a word when its batch is complete, with
+ * status 408 when it expires, with 409 for other causes; a request to a durable that is gone is not
+ * answered at all, so that missed heartbeats make us look for the durable again.
+ *
+ * Invariants: one inbox for all pulls, as what a lost request still delivers is not to be lost;
+ * `left` is what the newest request may still deliver, 0 when none is outstanding; while bound, the
+ * timer watches the request, or waits to make the next one.
+ */
+#include "common/nats/consumer.h"
+
+#include "common/core/backoff.h"
+#include "common/core/clock.h"
+#include "common/core/log.h"
+#include "common/core/readiness.h"
+#include "common/nats/api.h"
+#include "common/nats/durable.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define BATCH_MESSAGES         500
+#define BATCH_MIN_BYTES        ((uint64_t)8 << 20)
+#define BATCH_MAX_BYTES        ((uint64_t)128 << 20) /* above any message a server takes */
+#define PULL_EXPIRES_MS        30000
+#define HEARTBEAT_MS           3000
+#define SILENCE_MS             (3 * HEARTBEAT_MS)
+#define EXPIRY_TOLERANCE_MS    2000
+#define PULL_BRIEF_MS          1000 /* a pull that ends sooner with nothing is not repeated at once */
+#define BACKOFF_MIN_MS         250
+#define BACKOFF_MAX_MS         5000
+#define CONTRADICTION_RETRY_MS 30000
+
+enum consumer_state {
+	CONSUMER_WAIT_LINK,
+	CONSUMER_LOOKING,
+	CONSUMER_WAITING,
+	CONSUMER_BOUND,
+	CONSUMER_CLOSED,
+};
+
+struct consumer {
+	struct consumer_options options;
+	char *stream, *durable_name, *filter;
+	struct nats_link_listener listener;
+	struct durable durable; /* its request may also be under way while bound: a look again */
+	struct nats_inbox *inbox;
+	uv_timer_t timer;
+
+	enum consumer_state state;
+	struct readiness readiness;
+	struct backoff backoff;
+	bool is_paused;
+	bool needs_proof; /* ready only once a pull has been answered */
+
+	int64_t left;
+	uint64_t batch_bytes;
+	uint64_t delivered; /* by the outstanding request */
+	uint64_t pulled_ms;
+	uint64_t heard_ms;
+	bool was_delivered; /* something, since the last heartbeat */
+
+	uint64_t pending;
+	bool pending_is_known;
+	uint64_t generation;
+	char created[64]; /* the durable's, as last heard; "" if never */
+	uint64_t last_consumer_seq;
+	struct consumer_counts counts;
+
+	void (*on_closed)(void *arg);
+	void *closed_arg;
+};
+
+static void on_timer(uv_timer_t *timer);
+
+static void arm(struct consumer *consumer, uint64_t wait_ms)
+{
+	uv_timer_start(&consumer->timer, on_timer, wait_ms, 0);
+}
+
+static void lose(struct consumer *consumer, const char *why)
+{
+	if (!readiness_lose(&consumer->readiness, "%s", why))
+		return;
+	/* That the connection is down is the link's to say. */
+	if (consumer->state != CONSUMER_WAIT_LINK)
+		log_warn("cannot consume", LOG_S("stream", consumer->stream),
+			LOG_S("durable", consumer->durable_name), LOG_S("reason", why));
+	consumer->options.on_state(consumer->options.arg);
+}
+
+static void gain(struct consumer *consumer)
+{
+	consumer->needs_proof = false;
+	if (!readiness_gain(&consumer->readiness))
+		return;
+	log_info("consuming", LOG_S("stream", consumer->stream),
+		LOG_S("durable", consumer->durable_name),
+		LOG_S("server", nats_link_server(consumer->options.link)));
+	consumer->options.on_state(consumer->options.arg);
+}
+
+/* Binds no more; looks for the durable again in a while. */
+static void unbind(struct consumer *consumer, const char *why, uint64_t retry_ms)
+{
+	durable_cancel(&consumer->durable);
+	consumer->state = CONSUMER_WAITING;
+	consumer->left = 0;
+	consumer->pending_is_known = false;
+	arm(consumer, retry_ms);
+	lose(consumer, why);
+}
+
+/* While bound, what arrives and what is pulled goes on meanwhile. */
+static void look(struct consumer *consumer)
+{
+	if (consumer->durable.request != 0)
+		return;
+	if (consumer->state != CONSUMER_BOUND)
+		consumer->state = CONSUMER_LOOKING;
+	durable_find(&consumer->durable);
+}
+
+/* -- pulling --------------------------------------------------------------------------------- */
+
+static void pull(struct consumer *consumer)
+{
+	struct buf body = {0};
+	struct nats_outgoing *request;
+
+	if (consumer->state != CONSUMER_BOUND || consumer->left > 0 || consumer->is_paused)
+		return;
+	js_pull_request(
+		&body, BATCH_MESSAGES, consumer->batch_bytes, PULL_EXPIRES_MS, HEARTBEAT_MS);
+	request = nats_api_message(
+		&body, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->durable_name);
+	nats_inbox_ask(consumer->inbox, request);
+	nats_outgoing_unref(request);
+	consumer->counts.pulls++;
+	consumer->left = BATCH_MESSAGES;
+	consumer->delivered = 0;
+	consumer->pulled_ms = consumer->heard_ms = clock_mono_ms();
+	arm(consumer, SILENCE_MS);
+}
+
+static bool is_silent(const struct consumer *consumer)
+{
+	return consumer->left > 0 && clock_mono_ms() - consumer->heard_ms >= SILENCE_MS;
+}
+
+/* The request is over: the next one goes out, though not in a hot circle. */
+static void end_pull(struct consumer *consumer)
+{
+	bool was_brief = clock_mono_ms() - consumer->pulled_ms < PULL_BRIEF_MS;
+
+	if (consumer->left == 0)
+		return;
+	consumer->left = 0;
+	uv_timer_stop(&consumer->timer);
+	if (consumer->delivered == 0 && was_brief) {
+		arm(consumer, backoff_next_ms(&consumer->backoff));
+		return;
+	}
+	backoff_reset(&consumer->backoff);
+	pull(consumer);
+}
+
+static void on_bound_timer(struct consumer *consumer)
+{
+	uint64_t silent_ms = clock_mono_ms() - consumer->heard_ms;
+
+	if (consumer->left == 0) {
+		pull(consumer);
+	} else if (silent_ms < SILENCE_MS) {
+		arm(consumer, SILENCE_MS - silent_ms);
+	} else {
+		look(consumer);
+		arm(consumer, SILENCE_MS); /* for the case that we go on with this request */
+	}
+}
+
+/* -- statuses -------------------------------------------------------------------------------- */
+
+static void on_heartbeat(struct consumer *consumer, struct slice words)
+{
+	(void)words;
+	/* The request is open and nothing comes: either there is nothing, or unacked ones bar it.
+	 */
+	if (!consumer->was_delivered && consumer->durable.was_skipped) {
+		consumer->pending = 0;
+		consumer->pending_is_known = true;
+	} else if (!consumer->was_delivered && consumer->pending > 0) {
+		look(consumer);
+	}
+	consumer->was_delivered = false;
+}
+
+static void on_expired(struct consumer *consumer, struct slice words)
+{
+	uint64_t age_ms = clock_mono_ms() - consumer->pulled_ms;
+
+	(void)words;
+	/* Too young to have expired: this was a request from before a reconnect. */
+	if (age_ms + EXPIRY_TOLERANCE_MS >= PULL_EXPIRES_MS)
+		end_pull(consumer);
+}
+
+static void on_ended(struct consumer *consumer, struct slice words)
+{
+	(void)words;
+	end_pull(consumer);
+}
+
+static void on_too_many_bytes(struct consumer *consumer, struct slice words)
+{
+	(void)words;
+	/* With nothing delivered, a single message is larger than what we asked for. */
+	if (consumer->delivered == 0 && consumer->batch_bytes < BATCH_MAX_BYTES)
+		consumer->batch_bytes *= 2;
+	end_pull(consumer);
+}
+
+static void on_gone(struct consumer *consumer, struct slice words)
+{
+	(void)words;
+	consumer->left = 0;
+	consumer->needs_proof = true;
+	uv_timer_stop(&consumer->timer);
+	look(consumer);
+}
+
+static void on_refused(struct consumer *consumer, struct slice words)
+{
+	struct err why;
+
+	err_setf(&why, "durable \"%s\" of stream \"%s\" refuses to be pulled from: %.*s",
+		consumer->durable_name, consumer->stream, SLICE_FMT(words));
+	consumer->needs_proof = true;
+	unbind(consumer, why.text, backoff_next_ms(&consumer->backoff));
+}
+
+/* The first row whose status and beginning of the description fit. */
+static const struct {
+	int status; /* 0: any */
+	const char *words;
+	void (*handle)(struct consumer *consumer, struct slice words);
+	bool is_proof; /* that the durable is there and answers us */
+} statuses[] = {
+	{100, "", on_heartbeat, true},
+	{404, "", on_ended, true},
+	{408, "", on_expired, true},
+	{409, "Message Size Exceeds MaxBytes", on_too_many_bytes, true},
+	{409, "Consumer Deleted", on_gone, false},
+	{409, "Server Shutdown", on_ended, false},
+	{409, "Leadership Change", on_ended, false},
+	{503, "", on_gone, false},
+	{0, "", on_refused, false},
+};
+
+static void on_status(struct consumer *consumer, const struct nats_incoming *message)
+{
+	struct slice words;
+	int status = nats_incoming_status(message, &words);
+	size_t i = 0;
+
+	if (status == 0) {
+		consumer->counts.malformed++;
+		return;
+	}
+	while (statuses[i].status != 0 &&
+		(statuses[i].status != status || words.len < strlen(statuses[i].words) ||
+			memcmp(words.ptr, statuses[i].words, strlen(statuses[i].words)) != 0))
+		i++;
+	if (consumer->state == CONSUMER_BOUND && statuses[i].is_proof)
+		gain(consumer);
+	if (consumer->state == CONSUMER_BOUND)
+		statuses[i].handle(consumer, words);
+}
+
+/* -- deliveries ------------------------------------------------------------------------------ */
+
+static void note_delivery(struct consumer *consumer, const struct js_delivery *delivery)
+{
+	/* Where we may not ask for the durable, its sequence tells that it was made anew. */
+	if (consumer->created[0] == '\0' && delivery->consumer_seq <= consumer->last_consumer_seq)
+		consumer->generation++;
+	consumer->last_consumer_seq = delivery->consumer_seq;
+	consumer->pending = delivery->pending;
+	consumer->pending_is_known = true;
+	consumer->was_delivered = true;
+	consumer->counts.messages++;
+	consumer->counts.redelivered += delivery->delivered > 1;
+}
+
+static void on_delivery(struct consumer *consumer, struct nats_incoming *incoming)
+{
+	struct consumer_message message = {.incoming = incoming};
+
+	consumer->delivered++;
+	if (consumer->left > 0)
+		consumer->left--;
+	if (js_delivery_parse(&message.delivery, nats_incoming_reply(incoming)) != 0) {
+		consumer->counts.malformed++;
+		nats_incoming_free(incoming);
+	} else {
+		note_delivery(consumer, &message.delivery);
+		message.generation = consumer->generation;
+		consumer->options.on_message(consumer->options.arg, &message);
+	}
+	if (consumer->state != CONSUMER_BOUND)
+		return;
+	if (consumer->needs_proof)
+		gain(consumer);
+	pull(consumer);
+}
+
+static void on_incoming(void *arg, struct nats_incoming *message)
+{
+	struct consumer *consumer = arg;
+
+	consumer->heard_ms = clock_mono_ms();
+	/* Only deliveries carry a reply subject; a stored message may pretend to be a status. */
+	if (nats_incoming_reply(message).len > 0) {
+		on_delivery(consumer, message);
+		return;
+	}
+	on_status(consumer, message);
+	nats_incoming_free(message);
+}
+
+static void on_denied(void *arg, const char *text)
+{
+	struct consumer *consumer = arg;
+
+	if (consumer->state != CONSUMER_BOUND)
+		return;
+	consumer->needs_proof = true;
+	unbind(consumer, text, backoff_next_ms(&consumer->backoff));
+}
+
+/* -- binding --------------------------------------------------------------------------------- */
+
+static void bind_durable(struct consumer *consumer)
+{
+	consumer->state = CONSUMER_BOUND;
+	if (is_silent(consumer))
+		consumer->left = 0; /* that request is lost */
+	if (!consumer->needs_proof)
+		gain(consumer);
+	pull(consumer);
+}
+
+static void on_found(struct consumer *consumer, const struct js_consumer_info *info)
+{
+	if (strcmp(consumer->created, info->created) != 0)
+		consumer->generation++;
+	snprintf(consumer->created, sizeof(consumer->created), "%s", info->created);
+	consumer->pending = info->num_pending;
+	consumer->pending_is_known = true;
+	bind_durable(consumer);
+}
+
+/* We may not ask: only an answered pull shows that the durable is there. */
+static void on_unchecked(struct consumer *consumer)
+{
+	bool was_bound = consumer->state == CONSUMER_BOUND;
+	bool was_gone = was_bound && consumer->left == 0 && consumer->needs_proof;
+	struct err why;
+
+	if (was_bound && !was_gone && !is_silent(consumer))
+		return;
+	err_setf(&why, "durable \"%s\" of stream \"%s\" has not answered a pull: it may not exist",
+		consumer->durable_name, consumer->stream);
+	consumer->needs_proof = true;
+	consumer->state = CONSUMER_BOUND;
+	lose(consumer, why.text);
+	if (consumer->state == CONSUMER_BOUND && was_gone)
+		arm(consumer, backoff_next_ms(&consumer->backoff));
+	else if (consumer->state == CONSUMER_BOUND)
+		bind_durable(consumer);
+}
+
+static void on_verdict(void *arg, enum durable_verdict verdict, const struct js_consumer_info *info,
+	const char *why)
+{
+	struct consumer *consumer = arg;
+
+	if (!nats_link_is_up(consumer->options.link))
+		return; /* on_down follows */
+	switch (verdict) {
+	case DURABLE_FOUND:
+		on_found(consumer, info);
+		break;
+	case DURABLE_UNCHECKED:
+		on_unchecked(consumer);
+		break;
+	case DURABLE_UNREACHABLE:
+		/* Deliveries that go on say more than an answer that was slow. */
+		if (consumer->state == CONSUMER_BOUND && consumer->left > 0 && !is_silent(consumer))
+			break;
+		/* fall through */
+	case DURABLE_FAILED:
+		unbind(consumer, why, backoff_next_ms(&consumer->backoff));
+		break;
+	case DURABLE_CONTRADICTS:
+		unbind(consumer, why, CONTRADICTION_RETRY_MS);
+		break;
+	}
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct consumer *consumer = timer->data;
+
+	if (consumer->state == CONSUMER_BOUND)
+		on_bound_timer(consumer);
+	else if (consumer->state == CONSUMER_WAITING)
+		look(consumer);
+}
+
+static void on_up(void *arg)
+{
+	struct consumer *consumer = arg;
+	uint64_t twice = 2 * (uint64_t)nats_link_max_payload(consumer->options.link);
+
+	consumer->batch_bytes = twice > BATCH_MIN_BYTES ? twice : BATCH_MIN_BYTES;
+	backoff_reset(&consumer->backoff);
+	look(consumer);
+}
+
+static void on_down(void *arg, const char *reason)
+{
+	struct consumer *consumer = arg;
+
+	durable_cancel(&consumer->durable);
+	uv_timer_stop(&consumer->timer);
+	consumer->state = CONSUMER_WAIT_LINK;
+	consumer->left = 0;
+	consumer->pending_is_known = false;
+	lose(consumer, reason);
+}
+
+/* -- the interface --------------------------------------------------------------------------- */
+
+static void copy_settings(struct consumer *consumer, const struct consumer_options *options)
+{
+	consumer->options = *options;
+	consumer->stream = xstrdup(options->settings.stream);
+	consumer->durable_name = xstrdup(options->settings.durable);
+	consumer->filter = xstrdup(options->settings.filter_subject);
+	consumer->options.settings.stream = consumer->stream;
+	consumer->options.settings.durable = consumer->durable_name;
+	consumer->options.settings.filter_subject = consumer->filter;
+	consumer->durable = (struct durable){
+		.link = options->link,
+		.settings = consumer->options.settings,
+		.start_age_ms = options->start_age_ms,
+		.on_verdict = on_verdict,
+		.arg = consumer,
+	};
+}
+
+struct consumer *consumer_open(uv_loop_t *loop, const struct consumer_options *options)
+{
+	struct consumer *consumer = xcalloc(1, sizeof(*consumer));
+
+	copy_settings(consumer, options);
+	consumer->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
+	uv_timer_init(loop, &consumer->timer);
+	consumer->timer.data = consumer;
+	consumer->listener =
+		(struct nats_link_listener){.on_up = on_up, .on_down = on_down, .arg = consumer};
+	nats_link_listen(options->link, &consumer->listener);
+	consumer->inbox = nats_inbox_open(options->link, on_incoming, on_denied, consumer);
+	/* Said without on_state: our user does not know us yet. */
+	readiness_lose(&consumer->readiness, "%s",
+		nats_link_is_up(options->link) ? "the durable is being looked for"
+					       : nats_link_reason(options->link));
+	if (nats_link_is_up(options->link))
+		on_up(consumer);
+	return consumer;
+}
+
+bool consumer_is_ready(const struct consumer *consumer, struct buf *why)
+{
+	return readiness_get(&consumer->readiness, why);
+}
+
+bool consumer_is_caught_up(const struct consumer *consumer)
+{
+	return consumer->readiness.is_ready && consumer->pending_is_known && consumer->pending == 0;
+}
+
+uint64_t consumer_pending(const struct consumer *consumer)
+{
+	return consumer->pending;
+}
+
+void consumer_pause(struct consumer *consumer, bool paused)
+{
+	consumer->is_paused = paused;
+	pull(consumer);
+}
+
+void consumer_ack(struct consumer *consumer, struct slice reply)
+{
+	struct buf body = {0};
+	struct nats_outgoing *ack;
+
+	if (!nats_link_is_up(consumer->options.link))
+		return;
+	buf_append_str(&body, "+ACK");
+	ack = nats_outgoing_new(reply, NULL, &body);
+	nats_link_publish(consumer->options.link, ack);
+	nats_outgoing_unref(ack);
+	consumer->counts.acks++;
+}
+
+const struct consumer_counts *consumer_counts(const struct consumer *consumer)
+{
+	return &consumer->counts;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	struct consumer *consumer = handle->data;
+
+	if (consumer->on_closed != NULL)
+		consumer->on_closed(consumer->closed_arg);
+	free(consumer->stream);
+	free(consumer->durable_name);
+	free(consumer->filter);
+	free(consumer);
+}
+
+void consumer_close(struct consumer *consumer, void (*on_closed)(void *arg), void *arg)
+{
+	assert(consumer->state != CONSUMER_CLOSED);
+	consumer->state = CONSUMER_CLOSED;
+	consumer->on_closed = on_closed;
+	consumer->closed_arg = arg;
+	nats_link_unlisten(consumer->options.link, &consumer->listener);
+	durable_cancel(&consumer->durable);
+	nats_inbox_close(consumer->inbox);
+	uv_close((uv_handle_t *)&consumer->timer, on_timer_closed);
+}
