@@ -5,9 +5,10 @@
  * Events, one whole line each, as key=value or JSON, to stderr or a file opened for append. Never
  * payloads, never credentials: callers pass URLs through url_redact. Any thread.
  *
- *	log_warn("scrape failed", LOG_S("job", job), LOG_S("error", err.text), LOG_I("attempt", n));
+ *	log_warn("scrape failed", LOG_S("job", job), LOG_S("error", err.text));
  *	ts=2026-01-02T03:04:05.678Z level=warn program=… msg="scrape failed" job=node error="…"
- *attempt=3
+ *
+ * A line that the file or the reader of stderr does not take is dropped and counted; nobody waits.
  */
 #include "common/core/buf.h"
 #include "common/core/err.h"
@@ -36,9 +37,15 @@ int log_open(const char *program, enum log_format format, enum log_level lowest,
 int log_reopen(struct err *err) MUST_CHECK;
 void log_close(void);
 
+/* Lines that could not be written since the start; the next line written says lines_lost=N. */
+uint64_t log_lines_lost(void);
+
 bool log_is_on(enum log_level level);
 
-/* NULs, newlines and control bytes in values are escaped; values are cut at 1 kB. */
+/*
+ * NULs, newlines and control characters in values are escaped, bytes that are not UTF-8 become
+ * U+FFFD; values and msg are cut at 1 kB. Keys are literals of letters, digits and '_'.
+ */
 void log_write(enum log_level level, const char *msg, const struct log_field *fields, size_t count);
 
 /*
