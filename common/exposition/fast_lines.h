@@ -59,18 +59,34 @@ static inline TARGET uint32_t load_2(const char *at)
 }
 
 /*
- * One bit out of 64 for a label name: equal names have equal bits. `name` must have 8 readable
- * bytes.
+ * Which label names a sample has had, as hashes: a bit found set means that a name may be repeated.
+ * So many bits that a dozen labels seldom share one.
  */
-static inline TARGET uint64_t name_bit(const char *name, unsigned len)
+struct names_seen {
+	uint64_t bits[8];
+};
+
+/* 9 bits of hash. `name` must have 8 readable bytes. */
+static inline TARGET unsigned name_hash(const char *name, unsigned len)
 {
 	uint64_t head;
 
 	memcpy(&head, name, sizeof(head));
 	if (len < sizeof(head))
 		head &= ~(~(uint64_t)0 << (8 * len));
-	head ^= (uint64_t)(uint8_t)name[len - 1] << 40;
-	return (uint64_t)1 << (((head + len) * 0x9e3779b97f4a7c15u) >> 58);
+	head += ((uint64_t)(uint8_t)name[len - 1] << 8 | len) * 0xff51afd7ed558ccdu;
+	return (unsigned)((head * 0x9e3779b97f4a7c15u) >> 55);
+}
+
+/* Notes the name; not zero if it may have been seen before. */
+static inline TARGET uint64_t note_name(struct names_seen *seen, const char *name, unsigned len)
+{
+	unsigned hash = name_hash(name, len);
+	uint64_t *word = &seen->bits[hash / 64], bit = (uint64_t)1 << (hash % 64);
+	uint64_t before = *word & bit;
+
+	*word |= bit;
+	return before;
 }
 
 /* Reads a metric name at the window's beginning; returns the offset behind it, or 0. */
@@ -109,13 +125,12 @@ static inline TARGET unsigned find_stop(struct window *w, unsigned i)
 static inline TARGET unsigned read_labels(struct window *w, unsigned i, struct slice *labels)
 {
 	const char *start = w->base + i;
-	/* The bit of __name__ is set from the start: it counts as a repetition. */
-	uint64_t seen = name_bit("__name__", 8), repeated = 0;
+	struct names_seen seen = {0};
+	/* With __name__ noted from the start, it counts as a repetition. */
+	uint64_t repeated = note_name(&seen, "__name__", 8);
 	unsigned len;
 
 	while (i >= WINDOW || w->base[i] != '}') {
-		uint64_t bit;
-
 		len = i < WINDOW ? run_length(w->is.word, i) : WINDOW;
 		if (i + len >= WINDOW) {
 			if (!slide(w, w->base + i))
@@ -128,9 +143,7 @@ static inline TARGET unsigned read_labels(struct window *w, unsigned i, struct s
 		if (!((w->is.word & ~w->is.digit) >> i & 1) ||
 			load_2(w->base + i + len) != load_2("=\""))
 			return 0;
-		bit = name_bit(w->base + i, len);
-		repeated |= seen & bit;
-		seen |= bit;
+		repeated |= note_name(&seen, w->base + i, len);
 		i = find_stop(w, i + len + 2);
 		if (i >= WINDOW || w->base[i] != '"')
 			return 0;

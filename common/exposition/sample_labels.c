@@ -101,15 +101,17 @@ void expo_escape(struct slice raw, struct buf *out)
 	buf_append(out, raw.ptr + plain, raw.len - plain);
 }
 
-static bool has_escape(struct slice name)
+static bool has_escape(const struct expo_label *label)
 {
-	return memchr(name.ptr, '\\', name.len) != NULL;
+	return label->name_quoted && memchr(label->name.ptr, '\\', label->name.len) != NULL;
 }
 
 /* Orders names by what they stand for. */
-static int compare_names(struct slice a, struct slice b)
+static int compare_names(const struct expo_label *left, const struct expo_label *right)
 {
-	if (!has_escape(a) && !has_escape(b))
+	struct slice a = left->name, b = right->name;
+
+	if (!has_escape(left) && !has_escape(right))
 		return slice_cmp(a, b);
 	while (a.len > 0 && b.len > 0) {
 		uint8_t x = (uint8_t)take_unescaped(&a), y = (uint8_t)take_unescaped(&b);
@@ -120,74 +122,94 @@ static int compare_names(struct slice a, struct slice b)
 	return (a.len > 0) - (b.len > 0);
 }
 
-static int compare_names_then_places(const void *left, const void *right)
+static bool same_name(const struct expo_label *a, const struct expo_label *b)
 {
-	const struct slice *a = left, *b = right;
-	int order = compare_names(*a, *b);
-
-	if (order != 0)
-		return order;
-	return (a->ptr > b->ptr) - (a->ptr < b->ptr);
+	if (!a->name_quoted && !b->name_quoted)
+		return slice_eq(a->name, b->name);
+	return compare_names(a, b) == 0;
 }
 
-static const char *first_refused_of_few(const struct slice *names, size_t count)
+static const char *first_refused_of_few(const struct expo_label *labels, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		if (slice_eq(names[i], SLICE("__name__")))
-			return names[i].ptr;
+		if (slice_eq(labels[i].name, SLICE("__name__")))
+			return labels[i].name.ptr;
 		for (size_t earlier = 0; earlier < i; earlier++)
-			if (compare_names(names[earlier], names[i]) == 0)
-				return names[i].ptr;
+			if (same_name(&labels[earlier], &labels[i]))
+				return labels[i].name.ptr;
 	}
 	return NULL;
 }
 
-static const char *first_refused_of_many(struct slice *names, size_t count)
+/* The label whose name, with its quote if it has one, begins at `at`; its value is not read. */
+static struct expo_label label_at(const char *at, const char *end)
 {
+	struct slice rest = {at, (size_t)(end - at)};
+	struct expo_label label = {.name_quoted = *at == '"'};
+
+	label.name = label.name_quoted ? take_quoted(&rest) : take_label_name(&rest);
+	return label;
+}
+
+/* For qsort_r: elements are pointers to where names begin, the argument is where the labels end. */
+static int compare_names_then_places(const void *left, const void *right, void *end)
+{
+	const char *const *a = left, *const *b = right;
+	struct expo_label x = label_at(*a, end), y = label_at(*b, end);
+	int order = compare_names(&x, &y);
+
+	return order != 0 ? order : (*a > *b) - (*a < *b);
+}
+
+static const char *first_refused_of_many(const char **names, size_t count, const char *end)
+{
+	struct expo_label label, before = {.name = {NULL, 0}};
 	const char *first = NULL;
 
-	qsort(names, count, sizeof(*names), compare_names_then_places);
+	qsort_r(names, count, sizeof(*names), compare_names_then_places, (void *)(uintptr_t)end);
 	for (size_t i = 0; i < count; i++) {
-		bool refused = slice_eq(names[i], SLICE("__name__")) ||
-			       (i > 0 && compare_names(names[i - 1], names[i]) == 0);
-
-		if (refused && (first == NULL || names[i].ptr < first))
-			first = names[i].ptr;
+		label = label_at(names[i], end);
+		if (slice_eq(label.name, SLICE("__name__")) ||
+			(i > 0 && same_name(&before, &label)))
+			if (first == NULL || label.name.ptr < first)
+				first = label.name.ptr;
+		before = label;
 	}
 	return first;
 }
 
 #define FEW_LABELS 32
 
+/* One pointer a label: a body of nothing but labels must not take many times its own size. */
 static const char *refused_of_many(struct slice labels)
 {
-	struct slice rest = labels, *names = NULL;
+	const char **names = NULL, *first;
 	size_t count = 0, room = 0;
+	struct slice rest = labels;
 	struct expo_label label;
-	const char *first;
 
 	while (expo_labels_next(&rest, &label)) {
 		if (count == room) {
 			room = room == 0 ? 4 * FEW_LABELS : 2 * room;
 			names = xreallocarray(names, room, sizeof(*names));
 		}
-		names[count++] = label.name;
+		names[count++] = label.name.ptr - label.name_quoted;
 	}
-	first = first_refused_of_many(names, count);
+	first = first_refused_of_many(names, count, labels.ptr + labels.len);
 	free(names);
 	return first;
 }
 
 const char *expo_refused_label(struct slice labels)
 {
-	struct slice names[FEW_LABELS], rest = labels;
-	struct expo_label label;
+	struct expo_label few[FEW_LABELS], label;
+	struct slice rest = labels;
 	size_t count = 0;
 
 	while (expo_labels_next(&rest, &label)) {
 		if (count == FEW_LABELS)
 			return refused_of_many(labels);
-		names[count++] = label.name;
+		few[count++] = label;
 	}
-	return first_refused_of_few(names, count);
+	return first_refused_of_few(few, count);
 }
