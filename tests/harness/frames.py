@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scrape messages made by hand, following common/wire.md and sharing no code with the daemons."""
+
+import json
+import time
+
+_MASK = (1 << 64) - 1
+
+
+def hash64(data):
+    state = 0xCBF29CE484222325
+    for byte in data:
+        state = ((state ^ byte) * 0x100000001B3) & _MASK
+    state ^= state >> 33
+    state = (state * 0xFF51AFD7ED558CCD) & _MASK
+    state ^= state >> 33
+    state = (state * 0xC4CEB9FE1A85EC53) & _MASK
+    return state ^ (state >> 33)
+
+
+def escape(name):
+    plain = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
+    return "".join(chr(byte) if byte in plain else f"={byte:02X}" for byte in name.encode())
+
+
+def labels_token(labels):
+    if not labels:
+        return "0"
+    data = b"".join(name.encode() + b"\0" + labels[name].encode() + b"\0" for name in sorted(labels))
+    return f"{hash64(data) or 1:016x}"
+
+
+def subject(publisher, job, instance, labels=None, topic="prometheus"):
+    return f"{topic}.scrape.{escape(publisher)}.{escape(job)}.{escape(instance)}.{labels_token(labels)}"
+
+
+def now_ms():
+    return int(time.time() * 1000)
+
+
+def headers(where, at_ms=None, labels=None, **extra):
+    at_ms = now_ms() if at_ms is None else at_ms
+    made = {"Ps-Time": str(at_ms), "Ps-Interval": "15000", "Ps-Duration": "0.1",
+            "Nats-Msg-Id": f"{hash64(where.encode() + str(at_ms).encode()):016x}"}
+    if labels:
+        made["Ps-Labels"] = json.dumps(labels)
+    made.update(extra)
+    return made
+
+
+def publish(client, publisher, job, instance, body, at_ms=None, labels=None, **extra):
+    """Stores one scrape; returns the PubAck."""
+    where = subject(publisher, job, instance, labels)
+    return client.publish_stored(where, body.encode() if isinstance(body, str) else body,
+                                 headers(where, at_ms, labels, **extra))
