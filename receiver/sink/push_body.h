@@ -3,9 +3,9 @@
 #define PS_RECEIVER_SINK_PUSH_BODY_H
 /*
  * Turns a target's exposition into what a Push Gateway takes: one body per group, without
- * timestamps, colliding labels renamed (exported_…) or honoured (a group of its own per job and
- * instance exposed), HELP and TYPE where the gateway wants them, and the target's own `up`,
- * `scrape_duration_seconds`, `scrape_samples_scraped` and the mark
+ * timestamps, colliding labels renamed (exported_…) or honoured (a group of its own per combination
+ * of job, instance and the target's other labels exposed), HELP and TYPE where the gateway wants
+ * them, and the target's own `up`, `scrape_duration_seconds`, `scrape_samples_scraped` and the mark
  * `prometheus_streams_scrape_timestamp_seconds` added. Pure: bytes in, bytes out.
  */
 #include "common/core/buf.h"
@@ -13,6 +13,10 @@
 #include "common/core/labels.h"
 
 #define PUSH_MARK "prometheus_streams_scrape_timestamp_seconds"
+
+/* More groups, or a longer path of one, are refused: no honest target exposes that. */
+#define PUSH_MAX_GROUPS     10000
+#define PUSH_MAX_PATH_BYTES 65536
 
 struct push_target {
 	struct slice job, instance, publisher; /* publisher empty: not part of the group */
@@ -35,6 +39,9 @@ struct push_body {
 	uint64_t samples;             /* parsed */
 	uint64_t timestamps_stripped; /* samples that carried one */
 	uint64_t labels_renamed;
+	uint64_t labels_dropped;    /* their names begin with __, which the gateway keeps */
+	uint64_t samples_repeated;  /* of a series that came again later: the last was kept */
+	uint64_t samples_displaced; /* of a series that we add ourselves */
 };
 
 enum push_verdict {
@@ -49,6 +56,9 @@ enum push_verdict push_body_build(struct push_body *body, struct slice expositio
 
 /* The target's own group with `up 0` (target->up is ignored) and its companions only. */
 void push_body_minimal(struct push_body *body, const struct push_target *target);
+
+/* Replaces `body` by what a refused group is left with: the mark, and `up 0` if `is_own`. */
+void push_body_remains(struct buf *body, const struct push_target *target, bool is_own);
 
 void push_body_fini(struct push_body *body);
 

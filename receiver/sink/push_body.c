@@ -1,0 +1,628 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two passes. The first parses: each sample becomes an item that says where its line stands (in the
+ * input, or among the lines written anew), of which family it is and into which group it goes. The
+ * second writes the groups, HELP and TYPE before the first sample of each family, copying runs of
+ * lines that follow each other as one piece. The families of our own series are known from the
+ * start, so that no body can give them another type than all groups have.
+ */
+#include "receiver/sink/push_body.h"
+
+#include "receiver/sink/push_index.h"
+#include "receiver/sink/push_sample.h"
+
+#include <stdio.h>
+
+/* Places are 31 bits and one for the text they are in. */
+#define MAX_TEXT_BYTES ((size_t)INT32_MAX)
+
+/* A place in the input or, if `rewritten`, among the lines written anew. */
+struct place {
+	uint32_t at : 31;
+	uint32_t rewritten : 1;
+	uint32_t len;
+};
+
+struct item {
+	struct place line; /* len 0: left out after all */
+	uint32_t family;
+	uint32_t group;
+};
+
+struct family {
+	struct place help, type_line; /* len 0: none */
+	enum expo_type type;
+	bool has_type;
+	uint32_t written_in; /* the last group + 1 that has its HELP and TYPE */
+};
+
+/* The families of what we add; their numbers are their places here. */
+enum { OWN_UP, OWN_DURATION, OWN_SAMPLES, OWN_MARK, OWN_COUNT };
+static const struct {
+	const char *name;
+	const char *metadata;
+} own_families[OWN_COUNT] = {
+	[OWN_UP] = {"up", "# TYPE up gauge\n"},
+	[OWN_DURATION] = {"scrape_duration_seconds", "# TYPE scrape_duration_seconds gauge\n"},
+	[OWN_SAMPLES] = {"scrape_samples_scraped", "# TYPE scrape_samples_scraped gauge\n"},
+	[OWN_MARK] = {PUSH_MARK,
+		"# HELP " PUSH_MARK " When the scrape began that this group shows.\n"
+		"# TYPE " PUSH_MARK " gauge\n"},
+};
+
+struct builder {
+	struct slice input;
+	const struct push_target *target;
+	struct push_body *body;
+	struct push_labels group; /* of the target */
+	struct push_rewriter rewriter;
+
+	struct item *items;
+	size_t item_count, item_capacity;
+	struct family *families;
+	size_t family_count, family_capacity;
+	struct push_index families_by_name, groups_by_key, items_by_series;
+	struct slice last_name; /* and its family: samples of one name mostly come in a row */
+	uint32_t last_family;
+	struct buf key, last_key; /* of groups */
+	uint32_t last_group;
+};
+
+/* Makes room for one more element behind `count`. */
+static void *grow(void *items, size_t count, size_t *capacity, size_t size)
+{
+	if (count < *capacity)
+		return items;
+	*capacity = *capacity == 0 ? 1024 : 2 * *capacity;
+	return xreallocarray(items, *capacity, size);
+}
+
+/* Families. */
+
+static uint32_t add_family(struct builder *b)
+{
+	b->families = grow(b->families, b->family_count, &b->family_capacity, sizeof(*b->families));
+	b->families[b->family_count] = (struct family){.type = EXPO_UNTYPED};
+	return (uint32_t)b->family_count++;
+}
+
+static uint32_t family_at(struct builder *b, struct slice name)
+{
+	uint32_t *known = push_index_at(&b->families_by_name, push_hash(b->rewriter.seed, name));
+
+	if (*known == 0)
+		*known = add_family(b) + 1;
+	return *known - 1;
+}
+
+static void add_own_families(struct builder *b)
+{
+	for (size_t i = 0; i < OWN_COUNT; i++) {
+		uint32_t family = family_at(b, slice_from(own_families[i].name));
+
+		b->families[family].has_type = true;
+		b->families[family].type = EXPO_GAUGE;
+	}
+}
+
+/* The histogram or summary of which a sample of this name is a part; false if there is none. */
+static bool find_whole_family(struct builder *b, struct slice name, uint32_t *family)
+{
+	static const struct {
+		struct slice suffix;
+		bool of_summary;
+	} parts[] = {
+		{{"_bucket", 7}, false},
+		{{"_count", 6}, true},
+		{{"_sum", 4}, true},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+		struct slice suffix = parts[i].suffix, stem = {name.ptr, name.len - suffix.len};
+		uint32_t known;
+		enum expo_type type;
+
+		if (name.len <= suffix.len ||
+			memcmp(name.ptr + stem.len, suffix.ptr, suffix.len) != 0)
+			continue;
+		known = push_index_get(&b->families_by_name, push_hash(b->rewriter.seed, stem));
+		if (known == 0)
+			return false;
+		type = b->families[known - 1].type;
+		*family = known - 1;
+		return type == EXPO_HISTOGRAM || (type == EXPO_SUMMARY && parts[i].of_summary);
+	}
+	return false;
+}
+
+/* As the gateway decides: the family of that very name first, then what it may be a part of. */
+static uint32_t family_of_sample(struct builder *b, struct slice name)
+{
+	uint64_t hash;
+	uint32_t known;
+
+	if (b->last_name.ptr != NULL && slice_eq(name, b->last_name))
+		return b->last_family;
+	hash = push_hash(b->rewriter.seed, name);
+	known = push_index_get(&b->families_by_name, hash);
+	b->last_name = name;
+	if (known != 0)
+		b->last_family = known - 1;
+	else if (!find_whole_family(b, name, &b->last_family))
+		b->last_family = family_at(b, name);
+	return b->last_family;
+}
+
+/* The first HELP and the first TYPE of a family count, wherever they stand. */
+
+static struct place place_of(const struct builder *b, struct slice text)
+{
+	return (struct place){
+		.at = (uint32_t)(text.ptr - b->input.ptr) & INT32_MAX, .len = (uint32_t)text.len};
+}
+
+/* A line among those written anew, from `at` to its newline. */
+static struct place end_rewritten(struct builder *b, size_t at)
+{
+	struct buf *lines = &b->rewriter.lines;
+	struct place place = {
+		.at = (uint32_t)at & INT32_MAX, .rewritten = 1, .len = (uint32_t)(lines->len - at)};
+
+	buf_append_char(lines, '\n');
+	return place;
+}
+
+/* The gateway knows two escapes in HELP, Prometheus takes any backslash. */
+static void append_help_text(struct buf *out, struct slice text)
+{
+	for (size_t i = 0; i < text.len; i++) {
+		bool is_escape = text.ptr[i] == '\\' && i + 1 < text.len &&
+				 (text.ptr[i + 1] == '\\' || text.ptr[i + 1] == 'n');
+
+		if (text.ptr[i] == '\\' && !is_escape)
+			buf_append_char(out, '\\');
+		buf_append_char(out, text.ptr[i]);
+		if (is_escape)
+			buf_append_char(out, text.ptr[++i]);
+	}
+}
+
+static struct place write_metadata(
+	struct builder *b, const struct expo_line *line, struct slice name)
+{
+	struct buf *lines = &b->rewriter.lines;
+	size_t at = lines->len;
+
+	buf_append_str(lines, line->kind == EXPO_HELP ? "# HELP " : "# TYPE ");
+	buf_append_slice(lines, name);
+	buf_append_char(lines, ' ');
+	if (line->kind == EXPO_HELP)
+		append_help_text(lines, line->text);
+	else
+		buf_append_slice(lines, line->text);
+	return end_rewritten(b, at);
+}
+
+/* Whether the gateway reads the line as it stands: one blank between its parts, no escapes. */
+static bool metadata_is_plain(const struct expo_line *line)
+{
+	size_t before_text = strlen("# HELP ") + line->name.len;
+
+	return !line->name_quoted && line->text.len > 0 &&
+	       line->whole.len == before_text + 1 + line->text.len &&
+	       line->whole.ptr[before_text] == ' ' &&
+	       memchr(line->text.ptr, '\\', line->text.len) == NULL;
+}
+
+static void read_metadata(struct builder *b, const struct expo_line *line)
+{
+	struct slice name = line->name;
+	struct buf raw = {0}, clean = {0};
+	struct place *place;
+	uint32_t family;
+
+	if (line->name_quoted) {
+		expo_unescape(line->name, &raw);
+		push_name(&clean, buf_slice(&raw), false);
+		name = buf_slice(&clean);
+	}
+	family = family_at(b, name);
+	place = line->kind == EXPO_HELP ? &b->families[family].help
+					: &b->families[family].type_line;
+	if (family >= OWN_COUNT && place->len == 0) {
+		*place = metadata_is_plain(line) ? place_of(b, line->whole)
+						 : write_metadata(b, line, name);
+		if (line->kind == EXPO_TYPE)
+			b->families[family].type = line->type;
+	}
+	buf_free(&raw);
+	buf_free(&clean);
+}
+
+/* Groups. */
+
+static struct push_group *add_group(struct push_body *body, const struct push_labels *labels)
+{
+	struct push_group *group;
+
+	body->groups = grow(body->groups, body->count, &body->capacity, sizeof(*body->groups));
+	group = &body->groups[body->count++];
+	*group = (struct push_group){0};
+	push_labels_path(&group->path, labels);
+	return group;
+}
+
+/* One label's value in a group: what the sample exposes (an empty job cannot be), or the target's.
+ */
+static void append_group_value(struct builder *b, const struct push_sample *sample, size_t i)
+{
+	struct slice exposed = sample->exposed[i];
+
+	if (exposed.ptr == NULL || (exposed.len == 0 && i == 0))
+		buf_append_slice(&b->key, b->group.items[i].value);
+	else
+		expo_unescape(exposed, &b->key);
+}
+
+/*
+ * The key of the sample's group: the values one behind the other, their ends in `ends`. A value
+ * cannot move its end unseen, as the lengths are part of the key.
+ */
+static void make_group_key(struct builder *b, const struct push_sample *sample, size_t *ends)
+{
+	buf_clear(&b->key);
+	for (size_t i = 0; i < b->group.count; i++) {
+		append_group_value(b, sample, i);
+		ends[i] = b->key.len;
+	}
+	buf_append(&b->key, ends, b->group.count * sizeof(*ends));
+}
+
+static struct push_labels labels_of_key(const struct builder *b, const size_t *ends)
+{
+	struct push_labels labels = b->group;
+
+	for (size_t i = 0; i < labels.count; i++) {
+		size_t start = i == 0 ? 0 : ends[i - 1];
+
+		labels.items[i].value = (struct slice){b->key.ptr + start, ends[i] - start};
+	}
+	return labels;
+}
+
+static int open_group(struct builder *b, const size_t *ends, struct err *err)
+{
+	struct push_labels labels = labels_of_key(b, ends);
+
+	if (b->body->count == PUSH_MAX_GROUPS)
+		return err_setf(err, "it exposes more than %d combinations of job and instance",
+			PUSH_MAX_GROUPS);
+	if (add_group(b->body, &labels)->path.len > PUSH_MAX_PATH_BYTES)
+		return err_setf(err, "its labels make a group path of more than %d bytes",
+			PUSH_MAX_PATH_BYTES);
+	return 0;
+}
+
+/* The target's own group gets the key that a sample without any of its labels has. */
+static void open_own_group(struct builder *b)
+{
+	struct push_sample nothing = {.is_exposed = false};
+	size_t ends[ARRAY_LEN(b->group.items)];
+
+	add_group(b->body, &b->group);
+	make_group_key(b, &nothing, ends);
+	*push_index_at(&b->groups_by_key, push_hash(b->rewriter.seed, buf_slice(&b->key))) = 1;
+	buf_append_slice(&b->last_key, buf_slice(&b->key));
+}
+
+static int group_of_sample(
+	struct builder *b, const struct push_sample *sample, uint32_t *group, struct err *err)
+{
+	size_t ends[ARRAY_LEN(b->group.items)];
+	uint32_t *known;
+
+	*group = 0;
+	if (!sample->is_exposed)
+		return 0;
+	make_group_key(b, sample, ends);
+	if (slice_eq(buf_slice(&b->key), buf_slice(&b->last_key))) {
+		*group = b->last_group;
+		return 0;
+	}
+	known = push_index_at(&b->groups_by_key, push_hash(b->rewriter.seed, buf_slice(&b->key)));
+	if (*known == 0) {
+		if (open_group(b, ends, err) < 0)
+			return -1;
+		*known = (uint32_t)b->body->count;
+	}
+	*group = b->last_group = *known - 1;
+	buf_clear(&b->last_key);
+	buf_append_slice(&b->last_key, buf_slice(&b->key));
+	return 0;
+}
+
+/* Samples. */
+
+/* Whether the sample is of a series that we add to its group ourselves. */
+static bool is_ours(uint32_t family, uint32_t group, const struct push_sample *sample)
+{
+	return sample->is_bare && (group == 0 ? family < OWN_COUNT : family == OWN_MARK);
+}
+
+static void add_item(
+	struct builder *b, const struct push_sample *sample, uint32_t family, uint32_t group)
+{
+	struct slice where = {(const char *)&group, sizeof(group)};
+	uint32_t *known = push_index_at(&b->items_by_series, push_hash(sample->hash, where));
+	struct item *item;
+
+	if (*known != 0) {
+		b->items[*known - 1].line.len = 0;
+		b->body->samples_repeated++;
+	}
+	b->items = grow(b->items, b->item_count, &b->item_capacity, sizeof(*b->items));
+	item = &b->items[b->item_count++];
+	*known = (uint32_t)b->item_count;
+	*item = (struct item){.family = family, .group = group};
+	if (sample->rewritten)
+		item->line = (struct place){.at = (uint32_t)sample->line_at & INT32_MAX,
+			.rewritten = 1,
+			.len = (uint32_t)sample->line_len};
+	else
+		item->line = place_of(b, sample->line);
+}
+
+static enum push_verdict read_sample(
+	struct builder *b, const struct expo_line *line, struct err *err)
+{
+	struct push_sample sample;
+	struct slice name = line->name;
+	uint32_t family, group;
+
+	if (push_sample_read(&b->rewriter, line, &sample, err) < 0)
+		return PUSH_MALFORMED;
+	if (b->rewriter.lines.len > MAX_TEXT_BYTES) {
+		err_setf(err, "too large once its labels are renamed");
+		return PUSH_MALFORMED;
+	}
+	if (line->name_quoted)
+		name = (struct slice){b->rewriter.lines.ptr + sample.line_at,
+			strcspn(b->rewriter.lines.ptr + sample.line_at, "{ ")};
+	family = family_of_sample(b, name);
+	if (line->name_quoted)
+		b->last_name = (struct slice){0}; /* the lines move as they grow */
+	if (family == OWN_MARK && !b->target->allow_loop)
+		return PUSH_LOOP;
+	if (group_of_sample(b, &sample, &group, err) < 0)
+		return PUSH_MALFORMED;
+	b->body->samples++;
+	b->body->timestamps_stripped += line->timestamp.len > 0;
+	if (is_ours(family, group, &sample))
+		b->body->samples_displaced++;
+	else
+		add_item(b, &sample, family, group);
+	return PUSH_OK;
+}
+
+static enum push_verdict read_all(struct builder *b, struct err *err)
+{
+	enum push_verdict verdict = PUSH_OK;
+	struct expo_parser parser;
+	struct expo_line line;
+
+	expo_init(&parser, b->input);
+	while (verdict == PUSH_OK) {
+		switch (expo_next(&parser, &line, err)) {
+		case EXPO_END:
+			return PUSH_OK;
+		case EXPO_ERROR:
+			return PUSH_MALFORMED;
+		case EXPO_SAMPLE:
+			verdict = read_sample(b, &line, err);
+			break;
+		case EXPO_HELP:
+		case EXPO_TYPE:
+			read_metadata(b, &line);
+			break;
+		}
+	}
+	return verdict;
+}
+
+/* Writing. */
+
+static void append_own(struct buf *out, size_t family, const char *value)
+{
+	buf_append_str(out, own_families[family].metadata);
+	buf_appendf(out, "%s %s\n", own_families[family].name, value);
+}
+
+static void append_mark(struct buf *out, const struct push_target *target)
+{
+	char value[40];
+
+	snprintf(value, sizeof(value), "%.3f", (double)target->time_ms / 1e3);
+	append_own(out, OWN_MARK, value);
+}
+
+static void append_report(
+	struct buf *out, const struct push_target *target, bool up, uint64_t samples)
+{
+	char value[40];
+
+	append_own(out, OWN_UP, up ? "1" : "0");
+	snprintf(value, sizeof(value), "%.9g", target->duration_s);
+	append_own(out, OWN_DURATION, value);
+	snprintf(value, sizeof(value), "%llu", (unsigned long long)samples);
+	append_own(out, OWN_SAMPLES, value);
+	append_mark(out, target);
+}
+
+/* Lines that follow each other in their text, to be copied at once. */
+struct run {
+	struct place place;
+	struct buf *out;
+	const struct builder *builder;
+};
+
+static void end_run(struct run *run)
+{
+	const char *text =
+		run->place.rewritten ? run->builder->rewriter.lines.ptr : run->builder->input.ptr;
+
+	if (run->place.len == 0)
+		return;
+	buf_append(run->out, text + run->place.at, run->place.len);
+	buf_append_char(run->out, '\n');
+	run->place.len = 0;
+}
+
+static void append_line(struct run *run, struct place line)
+{
+	struct place *last = &run->place;
+
+	/* The byte between two lines that touch can only be the newline. */
+	if (last->len > 0 && last->rewritten == line.rewritten &&
+		last->at + last->len + 1 == line.at) {
+		last->len += 1 + line.len;
+		return;
+	}
+	end_run(run);
+	*last = line;
+}
+
+static void append_item(struct builder *b, struct run *run, const struct item *item)
+{
+	struct family *family = &b->families[item->family];
+
+	if (family->written_in != item->group + 1) {
+		family->written_in = item->group + 1;
+		if (item->family < OWN_COUNT) {
+			end_run(run);
+			buf_append_str(run->out, own_families[item->family].metadata);
+		}
+		if (family->help.len > 0)
+			append_line(run, family->help);
+		if (family->type_line.len > 0)
+			append_line(run, family->type_line);
+	}
+	append_line(run, item->line);
+}
+
+/* The numbers of the items that stay, sorted by group, otherwise in their order; owned. */
+static uint32_t *order_by_group(const struct builder *b, uint32_t *starts)
+{
+	uint32_t *order = xcalloc(b->item_count + 1, sizeof(*order));
+
+	for (size_t i = 0; i < b->item_count; i++)
+		starts[b->items[i].group + 1] += b->items[i].line.len > 0;
+	for (size_t g = 0; g < b->body->count; g++)
+		starts[g + 1] += starts[g];
+	for (size_t i = 0; i < b->item_count; i++) {
+		if (b->items[i].line.len > 0)
+			order[starts[b->items[i].group]++] = (uint32_t)i;
+	}
+	return order;
+}
+
+static void start_group(struct builder *b, size_t group)
+{
+	struct buf *out = &b->body->groups[group].body;
+
+	if (group > 0) {
+		append_mark(out, b->target);
+		b->families[OWN_MARK].written_in = (uint32_t)group + 1;
+		return;
+	}
+	if (b->body->count == 1)
+		buf_reserve(out, b->input.len + b->rewriter.lines.len + 1024);
+	append_report(out, b->target, true, b->body->samples);
+	for (size_t i = 0; i < OWN_COUNT; i++)
+		b->families[i].written_in = 1;
+}
+
+static void write_groups(struct builder *b)
+{
+	uint32_t *starts = xcalloc(b->body->count + 1, sizeof(*starts));
+	uint32_t *order = order_by_group(b, starts);
+	size_t at = 0;
+
+	/* Each start has moved to its group's end. */
+	for (size_t g = 0; g < b->body->count; g++) {
+		struct run run = {.out = &b->body->groups[g].body, .builder = b};
+
+		start_group(b, g);
+		for (; at < starts[g]; at++)
+			append_item(b, &run, &b->items[order[at]]);
+		end_run(&run);
+	}
+	free(order);
+	free(starts);
+}
+
+static void builder_fini(struct builder *b)
+{
+	push_rewriter_fini(&b->rewriter);
+	push_index_free(&b->families_by_name);
+	push_index_free(&b->groups_by_key);
+	push_index_free(&b->items_by_series);
+	buf_free(&b->key);
+	buf_free(&b->last_key);
+	free(b->items);
+	free(b->families);
+}
+
+enum push_verdict push_body_build(struct push_body *body, struct slice exposition,
+	const struct push_target *target, struct err *err)
+{
+	struct builder b = {.input = exposition, .target = target, .body = body};
+	enum push_verdict verdict;
+
+	*body = (struct push_body){0};
+	if (exposition.len > MAX_TEXT_BYTES) {
+		err_setf(err, "larger than 2GB");
+		return PUSH_MALFORMED;
+	}
+	push_labels_init(
+		&b.group, target->job, target->instance, target->publisher, target->labels);
+	b.rewriter.group = &b.group;
+	b.rewriter.honor_labels = target->honor_labels;
+	b.rewriter.seed = push_hash_seed();
+	add_own_families(&b);
+	open_own_group(&b);
+	verdict = read_all(&b, err);
+	if (verdict == PUSH_OK)
+		write_groups(&b);
+	body->labels_renamed = b.rewriter.labels_renamed;
+	body->labels_dropped = b.rewriter.labels_dropped;
+	builder_fini(&b);
+	return verdict;
+}
+
+void push_body_minimal(struct push_body *body, const struct push_target *target)
+{
+	struct push_labels labels;
+
+	*body = (struct push_body){0};
+	push_labels_init(&labels, target->job, target->instance, target->publisher, target->labels);
+	append_report(&add_group(body, &labels)->body, target, false, 0);
+}
+
+void push_body_remains(struct buf *body, const struct push_target *target, bool is_own)
+{
+	buf_clear(body);
+	if (is_own)
+		append_report(body, target, false, 0);
+	else
+		append_mark(body, target);
+}
+
+void push_body_fini(struct push_body *body)
+{
+	for (size_t i = 0; i < body->count; i++) {
+		buf_free(&body->groups[i].path);
+		buf_free(&body->groups[i].body);
+	}
+	free(body->groups);
+	*body = (struct push_body){0};
+}
