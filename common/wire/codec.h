@@ -4,6 +4,7 @@
 /*
  * Content encodings of a frame's body, whole buffers at a time, never more than a stated number of
  * bytes out. Contexts are reused, so a codec belongs to one thread. No socket, no clock.
+ * Limits are inclusive: a body of exactly limit_bytes passes.
  */
 #include "common/core/buf.h"
 #include "common/core/err.h"
@@ -15,7 +16,8 @@ enum encoding {
 	ENCODING_UNKNOWN, /* named by the other side, not known to us */
 };
 
-/* The Content-Encoding token ("identity", "gzip", "zstd"), and back; empty is identity. */
+/* The Content-Encoding token ("identity", "gzip", "zstd"), and back; empty is identity, and case
+ * matters. */
 const char *encoding_name(enum encoding encoding);
 enum encoding encoding_parse(struct slice name);
 
@@ -26,7 +28,9 @@ void codec_free(struct codec *codec);
 
 /*
  * Appends the decoded body to `out`; more than `limit_bytes` decoded is CODEC_TOO_LARGE, and no
- * more than about that is ever allocated, whatever the input claims. gzip may have several members.
+ * more than about that is ever allocated, whatever the input claims. gzip may have several members,
+ * zstd several frames; anything behind the last is CODEC_CORRUPT. `out` keeps its length unless
+ * CODEC_OK is returned.
  */
 enum codec_status {
 	CODEC_OK,
@@ -39,11 +43,15 @@ enum codec_status codec_decode(struct codec *codec, enum encoding encoding, stru
 
 /*
  * Whether `in` decodes to at most `limit_bytes`, at the least cost: deflate expands at most 1032
- * times, so that small bodies need no look; only where the bound could be passed is it decoded.
+ * times, so that small bodies need no look; only where the bound could be passed is it decoded. A
+ * corrupt body that stays below fits (the receiver judges it), one of unknown encoding does not.
  */
 bool codec_fits(struct codec *codec, enum encoding encoding, struct slice in, size_t limit_bytes);
 
-/* Appends `in` encoded. Identity copies. Levels are the library's (gzip 6, zstd 3 are usual). */
+/*
+ * Appends `in` encoded. Identity copies. Levels are the library's (gzip 6, zstd 3 are usual); one
+ * that the library lacks is an error.
+ */
 int codec_encode(struct codec *codec, enum encoding encoding, int level, struct slice in,
 	struct buf *out, struct err *err) MUST_CHECK;
 

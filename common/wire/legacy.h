@@ -3,10 +3,14 @@
 #define PS_COMMON_WIRE_LEGACY_H
 /*
  * The original program's JSON envelope: {"job","instance","time","publisher","Scrape"}, time in
- * seconds, Scrape base64 of a gzip body. Read only. Pure; any thread.
+ * seconds, Scrape base64 of a gzip body. Read only. Other members are passed over, but nested ones
+ * are refused, as is a member that occurs twice. Pure; any thread.
  */
 #include "common/core/buf.h"
 #include "common/core/err.h"
+
+/* The largest message that NATS allows at all. */
+#define LEGACY_MAX_BYTES (64 * 1024 * 1024)
 
 struct legacy_scrape {
 	struct buf job, instance,

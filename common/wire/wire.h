@@ -13,6 +13,11 @@
 #define WIRE_TOKEN_MAX_BYTES  255  /* of a name, after escaping */
 #define WIRE_HEADER_MAX_BYTES 1024 /* of a header's value */
 #define WIRE_LABELS_MAX_BYTES 8192 /* of Ps-Labels */
+#define WIRE_LABELS_MAX_COUNT 64
+
+#define WIRE_TIME_MAX_MS     INT64_C(7258118400000) /* the year 2200 */
+#define WIRE_DURATION_MAX_S  1e6
+#define WIRE_INTERVAL_MAX_MS (INT64_C(366) * 86400 * 1000)
 
 /*
  * Appends the token for a name: bytes outside [A-Za-z0-9_-] become =XX. -1 if the name is empty or
@@ -23,7 +28,8 @@ int wire_escape(struct slice name, struct buf *out) MUST_CHECK;
 /* Appends the name of a token; -1 unless it is exactly what wire_escape makes of that name. */
 int wire_unescape(struct slice token, struct buf *out) MUST_CHECK;
 
-/* Whether `topic` is one or more non-empty tokens without wildcards, spaces or control bytes. */
+/* Whether `topic` is one or more non-empty tokens without wildcards, spaces or control bytes, at
+ * most WIRE_TOKEN_MAX_BYTES long. */
 bool wire_topic_is_valid(struct slice topic);
 
 enum wire_kind {
@@ -31,10 +37,11 @@ enum wire_kind {
 	WIRE_KEY,
 	WIRE_LEGACY,  /* the bare topic: the original's JSON */
 	WIRE_UNKNOWN, /* under our topic, of a kind or version unknown to us: acked and counted */
-	WIRE_FOREIGN, /* not under our topic, or malformed */
+	WIRE_FOREIGN, /* not under our topic, or malformed: wrong tokens or escapes */
 };
 
-/* The identity of a target as its subject says it. Names are unescaped and owned. */
+/* The identity of a target as its subject says it. Names are unescaped, owned, never empty and
+ * UTF-8 without NUL; they are empty unless the kind is WIRE_SCRAPE or WIRE_KEY. */
 struct wire_subject {
 	enum wire_kind kind;
 	struct buf publisher, job, instance;
@@ -42,11 +49,13 @@ struct wire_subject {
 	int64_t key_time_ms;  /* WIRE_KEY only */
 };
 
-/* Never fails: what cannot be read is WIRE_FOREIGN or WIRE_UNKNOWN. Fini with wire_subject_fini. */
+/* Never fails, whatever the length: what cannot be read is WIRE_FOREIGN or WIRE_UNKNOWN. Fini with
+ * wire_subject_fini. */
 void wire_subject_parse(struct wire_subject *subject, struct slice topic, struct slice text);
 void wire_subject_fini(struct wire_subject *subject);
 
-/* Appends <topic>.scrape.<publisher>.<job>.<instance>.<t>; -1 and `err` if a name does not fit. */
+/* Appends <topic>.scrape.<publisher>.<job>.<instance>.<t>; -1 and `err` if a name does not fit, is
+ * empty or not UTF-8; `out` is as it was then. */
 int wire_scrape_subject(struct buf *out, struct slice topic, struct slice publisher,
 	struct slice job, struct slice instance, const struct labels *labels,
 	struct err *err) MUST_CHECK;
@@ -85,8 +94,9 @@ struct wire_headers {
 
 /*
  * The headers of a scrape, defaults left out, values cut at WIRE_HEADER_MAX_BYTES and made
- * printable UTF-8, with Nats-Msg-Id = wire_msg_id(subject, time). -1 if Ps-Labels would be too
- * long. Fini with wire_headers_fini.
+ * printable UTF-8, with Nats-Msg-Id = wire_msg_id(subject, time). -1 if a time is out of range, or
+ * the labels are too many, too long or of names that a target cannot add. Fini with
+ * wire_headers_fini, on success only.
  */
 int wire_headers_build(struct wire_headers *headers, struct slice subject,
 	const struct wire_scrape *scrape, struct err *err) MUST_CHECK;
@@ -98,9 +108,12 @@ void wire_msg_id(char id[17], struct slice subject, int64_t time_ms);
 /* Looks a received header up by its exact name; false if absent. The slice lives as the message. */
 typedef bool (*wire_header_lookup)(void *arg, const char *name, struct slice *value);
 
-/* Reads a scrape's headers; -1 and `err` if one is malformed. `scrape` needs fini only on success.
- */
+/* Reads a scrape's headers; -1 and `err` if one is malformed or Ps-Time is missing. `scrape` needs
+ * fini only on success. */
 int wire_headers_parse(struct wire_scrape *scrape, wire_header_lookup lookup, void *arg,
 	struct err *err) MUST_CHECK;
+
+/* Whether the subject's <t> is the hash of Ps-Labels; a message where it is not is malformed. */
+bool wire_labels_match(const struct wire_subject *subject, const struct wire_scrape *scrape);
 
 #endif
