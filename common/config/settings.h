@@ -3,9 +3,10 @@
 #define PS_COMMON_CONFIG_SETTINGS_H
 /*
  * The configuration as both daemons read it: one immutable value, made by settings_load from one
- * table of keys (settings.c), with every error found on the way. It knows the format, not what the
- * daemons do with it. Pure but for reading the file; loop thread.
+ * table of keys (settings_tables.c), with every error found on the way. It knows the format, not
+ * what the daemons do with it. Pure but for reading the file; loop thread.
  */
+#include "common/config/config.h"
 #include "common/core/buf.h"
 #include "common/core/err.h"
 #include "common/core/labels.h"
@@ -16,30 +17,20 @@ enum settings_compression { COMPRESSION_PASSTHROUGH, COMPRESSION_GZIP, COMPRESSI
 enum settings_storage { STORAGE_FILE, STORAGE_MEMORY };
 enum settings_discard { DISCARD_OLD, DISCARD_NEW };
 
-struct string_list {
-	char **items;
-	size_t count;
-};
-
-/* Where a thing stands in the file, from 1. */
-struct settings_position {
-	int line, column;
-};
-
 /* poller_stream and receiver_stream. */
 struct stream_settings {
 	bool present;
-	struct settings_position position;
-	struct string_list urls;   /* may hold credentials: log through url_redact */
-	char *stream;              /* or cluster_id */
-	char *client_id;           /* receiver: names the durables */
-	char *topic;               /* default "prometheus" */
+	struct yaml_position position;
+	struct string_list urls; /* may hold credentials: log through url_redact */
+	char *stream;            /* or cluster_id */
+	char *client_id;         /* receiver: names the durables; poller: its connection, or NULL */
+	char *topic;             /* default "prometheus" */
 	struct string_list filter; /* receiver: publishers; empty is all */
 	bool legacy; /* receiver: also consume <topic>; default: `cluster_id` was used */
 	bool create; /* poller: create a missing stream, with the settings below */
 	enum settings_storage storage;
 	enum settings_discard discard;
-	int64_t stream_max_age_ms;
+	int64_t stream_max_age_ms;    /* 0: no limit */
 	int64_t max_msgs_per_subject; /* -1: no limit */
 	int64_t max_bytes;            /* -1: no limit */
 	int64_t duplicate_window_ms;
@@ -47,7 +38,7 @@ struct stream_settings {
 };
 
 struct push_gateway_settings {
-	struct settings_position position;
+	struct yaml_position position;
 	char *name; /* names the sink and its durable: default push_gateway, push_gateway_2, … */
 	char *url;  /* may hold credentials */
 	bool publisher_label;
@@ -63,14 +54,34 @@ struct param_settings {
 };
 
 struct target_settings {
-	struct settings_position position;
+	struct yaml_position position;
 	char *url; /* whole, with path and params, ready to be fetched */
 	char *instance;
 	struct labels labels; /* other than job and instance */
 };
 
+/* An element of `targets`, as written (a `url` may lack its path). */
+struct written_target {
+	struct yaml_position position;
+	char *name, *url;
+	struct labels labels;
+};
+
+/* One host:port of static_configs, as written. */
+struct written_address {
+	struct yaml_position position;
+	char *address;
+};
+
+/* An element of `static_configs`, as written. */
+struct written_group {
+	struct written_address *addresses;
+	size_t address_count;
+	struct labels labels;
+};
+
 struct job_settings {
-	struct settings_position position;
+	struct yaml_position position;
 	char *name;
 	int64_t scrape_interval_ms;
 	int64_t scrape_timeout_ms;
@@ -80,8 +91,12 @@ struct job_settings {
 	size_t param_count;
 	uint64_t body_size_limit_bytes; /* decoded; 0: no limit */
 	bool honor_labels;
-	struct target_settings *targets;
+	struct target_settings *targets; /* of both spellings below, in that order */
 	size_t target_count;
+	struct written_target *written_targets;
+	size_t written_target_count;
+	struct written_group *written_groups;
+	size_t written_group_count;
 };
 
 struct settings {
@@ -91,6 +106,10 @@ struct settings {
 	char *identity; /* the publisher */
 	int64_t scrape_interval_ms, scrape_timeout_ms;
 	uint64_t body_size_limit_bytes;
+	char *metrics_path, *scheme; /* what jobs inherit, like the three above */
+	struct param_settings *params;
+	size_t param_count;
+	bool honor_labels;
 	int64_t max_age_ms; /* 0: off */
 	enum settings_compression compression;
 	char *monitor_address;
@@ -127,13 +146,17 @@ void settings_free(struct settings *settings);
 void settings_describe(const struct settings *settings, enum settings_role role, struct buf *out);
 
 /* --print-config: YAML that loads to the same settings, every key with its effective value, secrets
- * as <secret>. */
+ * as url_redact shows them. */
 void settings_print(const struct settings *settings, struct buf *out);
 
-/* The durable's name of a sink: <client_id>_<sink>, or <client_id>_<sink>_<suffix>. To be freed by
- * the caller. */
+/* The durable's name of a sink: <client_id>_<sink>, or <client_id>_<sink>_<suffix>, where the
+ * suffix is "legacy" or the token (wire_escape) of a publisher. To be freed by the caller. */
 char *settings_durable_name(const struct stream_settings *stream, const char *sink,
 	const char *suffix_or_null) MUST_CHECK;
+
+/* Adds the durables of all sinks: one for each publisher of `filter`, or one for all, and one more
+ * for the original's format where that is on. */
+void settings_durables(const struct settings *settings, struct string_list *out);
 
 /* A page for people: every key with its type, default and help, from the table. */
 void settings_write_keys(struct buf *out);

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The way back: structs as YAML, and the tables themselves as a tree of sections. */
+#include "common/config/value.h"
+
+#include "common/core/labels.h"
+#include "common/core/url.h"
+
+static const void *member_of(const struct config_key *key, const void *value)
+{
+	return (const char *)value + key->offset;
+}
+
+static void print_text(
+	const struct config_key *key, const char *text, struct yaml_writer *writer, bool mask)
+{
+	char *shown = mask && (key->flags & CONFIG_SECRET) ? url_redact(text) : xstrdup(text);
+
+	if (config_type_is_plain(key->type))
+		yaml_write_plain(writer, shown);
+	else
+		yaml_write_text(writer, shown);
+	free(shown);
+}
+
+static void print_scalar(
+	const struct config_key *key, const void *member, struct yaml_writer *writer, bool mask)
+{
+	struct buf text = {0};
+
+	config_format(key, member, &text);
+	print_text(key, buf_cstr(&text), writer, mask);
+	buf_free(&text);
+}
+
+static void print_strings(const struct config_key *key, const struct string_list *list,
+	struct yaml_writer *writer, bool mask)
+{
+	yaml_write_open(writer, YAML_SEQUENCE);
+	for (size_t i = 0; i < list->count; i++) {
+		struct config_key one = *key;
+
+		one.type = CONFIG_STRING;
+		print_scalar(&one, &list->items[i], writer, mask);
+	}
+	yaml_write_close(writer, YAML_SEQUENCE);
+}
+
+static void print_labels(const struct labels *labels, struct yaml_writer *writer)
+{
+	yaml_write_open(writer, YAML_MAPPING);
+	for (size_t i = 0; i < labels->count; i++) {
+		yaml_write_text(writer, labels->items[i].name);
+		yaml_write_text(writer, labels->items[i].value);
+	}
+	yaml_write_close(writer, YAML_MAPPING);
+}
+
+static void print_member(
+	const struct config_key *key, const void *value, struct yaml_writer *writer, bool mask);
+
+static void print_item(
+	const struct config_table *table, const void *item, struct yaml_writer *writer, bool mask)
+{
+	if (table->bare)
+		print_member(&table->keys[0], item, writer, mask);
+	else
+		config_print(table, item, writer, mask);
+}
+
+static void print_items(
+	const struct config_key *key, const void *value, struct yaml_writer *writer, bool mask)
+{
+	enum yaml_kind kind = key->type == CONFIG_MAP ? YAML_MAPPING : YAML_SEQUENCE;
+	const char *item = *(char *const *)member_of(key, value);
+	size_t count = *(const size_t *)(const void *)((const char *)value + key->count_offset);
+
+	yaml_write_open(writer, kind);
+	for (size_t i = 0; i < count; i++, item += key->table->size) {
+		if (kind == YAML_MAPPING)
+			yaml_write_text(writer,
+				*(char *const *)(const void *)(item + key->table->name_offset));
+		print_item(key->table, item, writer, mask);
+	}
+	yaml_write_close(writer, kind);
+}
+
+static void print_member(
+	const struct config_key *key, const void *value, struct yaml_writer *writer, bool mask)
+{
+	const void *member = member_of(key, value);
+
+	switch (key->type) {
+	case CONFIG_STRINGS:
+		print_strings(key, member, writer, mask);
+		break;
+	case CONFIG_LABELS:
+		print_labels(member, writer);
+		break;
+	case CONFIG_SECTION:
+		config_print(key->table, member, writer, mask);
+		break;
+	case CONFIG_LIST:
+	case CONFIG_MAP:
+		print_items(key, value, writer, mask);
+		break;
+	default:
+		print_scalar(key, member, writer, mask);
+		break;
+	}
+}
+
+/* Whether there is nothing to print: an empty list reads back as one that is not given. */
+static bool is_absent(const struct config_key *key, const void *value)
+{
+	const char *base = value;
+	const void *member = member_of(key, value);
+
+	switch (key->type) {
+	case CONFIG_STRING:
+		return *(char *const *)member == NULL && !(key->flags & CONFIG_EMPTY);
+	case CONFIG_STRINGS:
+		return ((const struct string_list *)member)->count == 0;
+	case CONFIG_LABELS:
+		return ((const struct labels *)member)->count == 0;
+	case CONFIG_SECTION:
+		return key->table->present_offset != CONFIG_NOWHERE &&
+		       !*(const bool *)((const char *)member + key->table->present_offset);
+	case CONFIG_LIST:
+	case CONFIG_MAP:
+		return *(const size_t *)(const void *)(base + key->count_offset) == 0;
+	default:
+		return false;
+	}
+}
+
+void config_print(
+	const struct config_table *table, const void *value, struct yaml_writer *writer, bool mask)
+{
+	yaml_write_open(writer, YAML_MAPPING);
+	for (size_t i = 0; i < table->key_count; i++) {
+		const struct config_key *key = &table->keys[i];
+
+		if ((key->flags & CONFIG_ALIAS) || is_absent(key, value))
+			continue;
+		yaml_write_text(writer, key->name);
+		print_member(key, value, writer, mask);
+	}
+	yaml_write_close(writer, YAML_MAPPING);
+}
+
+struct table_walk {
+	void (*visit)(void *arg, const char *path, const struct config_table *table);
+	void *arg;
+	const struct config_table *seen[32];
+	size_t seen_count;
+};
+
+static bool is_first_visit(struct table_walk *walk, const struct config_table *table)
+{
+	for (size_t i = 0; i < walk->seen_count; i++)
+		if (walk->seen[i] == table)
+			return false;
+	if (walk->seen_count < ARRAY_LEN(walk->seen))
+		walk->seen[walk->seen_count++] = table;
+	return true;
+}
+
+static void walk_table(struct table_walk *walk, const char *path, const struct config_table *table)
+{
+	walk->visit(walk->arg, path, table);
+	for (size_t i = 0; i < table->key_count; i++) {
+		const struct config_key *key = &table->keys[i];
+		char *below;
+
+		if (key->table == NULL || key->table->bare || !is_first_visit(walk, key->table))
+			continue;
+		below = xasprintf("%s%s%s%s", path, path[0] == '\0' ? "" : ".", key->name,
+			key->type == CONFIG_MAP ? ".<name>" : "");
+		walk_table(walk, below, key->table);
+		free(below);
+	}
+}
+
+void config_each_table(const struct config_table *root,
+	void (*visit)(void *arg, const char *path, const struct config_table *table), void *arg)
+{
+	struct table_walk walk = {.visit = visit, .arg = arg};
+
+	walk_table(&walk, "", root);
+}

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From bytes to settings and to texts about them; tables and checks are in settings_*.c. */
+#include "common/config/settings.h"
+
+#include "common/config/settings_internal.h"
+#include "common/core/units.h"
+#include "common/core/url.h"
+#include "common/wire/wire.h"
+
+#include <inttypes.h>
+
+#define TARGETS_SHOWN 5 /* of a job, in settings_describe */
+
+struct settings *settings_parse(
+	const char *path, struct slice yaml, enum settings_role role, struct buf *report)
+{
+	struct yaml_position position;
+	struct err err;
+	struct yaml_document *document = yaml_parse(yaml, &position, &err);
+	struct settings *settings = xcalloc(1, sizeof(*settings));
+	struct config config = {.path = path,
+		.audience = SETTINGS_AUDIENCE(role),
+		.root_table = &settings_table,
+		.root = settings};
+
+	settings->path = xstrdup(path);
+	if (document == NULL)
+		config_error_at(&config, position, "%s", err.text);
+	else
+		config_read(&config, yaml_root(document));
+	yaml_document_free(document);
+	if (config_report(&config, report) == 0)
+		return settings;
+	settings_free(settings);
+	return NULL;
+}
+
+struct settings *settings_load(const char *path, enum settings_role role, struct buf *report)
+{
+	struct settings *settings = NULL;
+	struct buf yaml = {0};
+	struct err err;
+
+	if (yaml_read_file(path, &yaml, &err) != 0)
+		buf_appendf(report, "%s\n", err.text);
+	else
+		settings = settings_parse(path, buf_slice(&yaml), role, report);
+	buf_free(&yaml);
+	return settings;
+}
+
+void settings_free(struct settings *settings)
+{
+	if (settings == NULL)
+		return;
+	config_free(&settings_table, settings);
+	free(settings->path);
+	free(settings);
+}
+
+char *settings_durable_name(
+	const struct stream_settings *stream, const char *sink, const char *suffix_or_null)
+{
+	if (suffix_or_null == NULL)
+		return xasprintf("%s_%s", stream->client_id, sink);
+	return xasprintf("%s_%s_%s", stream->client_id, sink, suffix_or_null);
+}
+
+static void add_durable(const struct stream_settings *stream, const char *sink, const char *suffix,
+	struct string_list *out)
+{
+	char *name = settings_durable_name(stream, sink, suffix);
+
+	string_list_add(out, slice_from(name));
+	free(name);
+}
+
+/* Appends the token of a name that has passed check_name. */
+static void append_token(const char *name, struct buf *out)
+{
+	if (wire_escape(slice_from(name), out) != 0)
+		buf_append_str(out, "?");
+}
+
+void settings_durables(const struct settings *settings, struct string_list *out)
+{
+	const struct stream_settings *stream = &settings->receiver_stream;
+
+	for (size_t i = 0; i < settings->push_gateway_count; i++) {
+		const char *sink = settings->push_gateways[i].name;
+
+		for (size_t k = 0; k < stream->filter.count; k++) {
+			struct buf token = {0};
+
+			append_token(stream->filter.items[k], &token);
+			add_durable(stream, sink, buf_cstr(&token), out);
+			buf_free(&token);
+		}
+		if (stream->filter.count == 0)
+			add_durable(stream, sink, NULL, out);
+		if (stream->legacy)
+			add_durable(stream, sink, "legacy", out);
+	}
+}
+
+static void describe_urls(const struct stream_settings *stream, struct buf *out)
+{
+	for (size_t i = 0; i < stream->urls.count; i++) {
+		char *shown = url_redact(stream->urls.items[i]);
+
+		buf_appendf(out, "%s%s", i == 0 ? " at " : ", ", shown);
+		free(shown);
+	}
+	buf_append_char(out, '\n');
+}
+
+static void describe_job(const struct job_settings *job, struct buf *out)
+{
+	buf_appendf(out, "  job %s: %zu target%s, every ", job->name, job->target_count,
+		job->target_count == 1 ? "" : "s");
+	units_format_duration(job->scrape_interval_ms, out);
+	buf_append_str(out, ", timeout ");
+	units_format_duration(job->scrape_timeout_ms, out);
+	buf_append_char(out, '\n');
+	for (size_t i = 0; i < job->target_count && i < TARGETS_SHOWN; i++) {
+		const struct target_settings *target = &job->targets[i];
+		char *url = url_redact(target->url);
+
+		buf_appendf(out, "    %s ", target->instance);
+		if (target->labels.count > 0) {
+			labels_format(&target->labels, out);
+			buf_append_char(out, ' ');
+		}
+		buf_appendf(out, "%s\n", url);
+		free(url);
+	}
+	if (job->target_count > TARGETS_SHOWN)
+		buf_appendf(out, "    and %zu more\n", job->target_count - TARGETS_SHOWN);
+}
+
+static void describe_poller(const struct settings *settings, struct buf *out)
+{
+	const struct stream_settings *stream = &settings->poller_stream;
+	size_t targets = 0;
+
+	for (size_t i = 0; i < settings->job_count; i++)
+		targets += settings->jobs[i].target_count;
+	buf_appendf(out, "poller %s\n", settings->identity);
+	buf_appendf(out, "  publishes to stream %s%s", stream->stream,
+		stream->create ? " (created if missing)" : "");
+	describe_urls(stream, out);
+	buf_appendf(out, "  subjects %s.scrape.", stream->topic);
+	append_token(settings->identity, out);
+	buf_appendf(out, ".>\n  scrapes %zu target%s in %zu job%s\n", targets,
+		targets == 1 ? "" : "s", settings->job_count, settings->job_count == 1 ? "" : "s");
+	for (size_t i = 0; i < settings->job_count; i++)
+		describe_job(&settings->jobs[i], out);
+}
+
+static void describe_subjects(const struct stream_settings *stream, struct buf *out)
+{
+	buf_append_str(out, "  subjects ");
+	for (size_t i = 0; i < stream->filter.count; i++) {
+		buf_appendf(out, "%s%s.scrape.", i == 0 ? "" : ", ", stream->topic);
+		append_token(stream->filter.items[i], out);
+		buf_append_str(out, ".>");
+	}
+	if (stream->filter.count == 0)
+		buf_appendf(out, "%s.scrape.>", stream->topic);
+	if (stream->legacy)
+		buf_appendf(out, ", %s (the original's format)", stream->topic);
+	buf_append_char(out, '\n');
+}
+
+static void describe_gateway(const struct push_gateway_settings *gateway, struct buf *out)
+{
+	char *url = url_redact(gateway->url);
+
+	buf_appendf(out, "  sink %s: Push Gateway %s, %" PRId64 " at once, timeout ", gateway->name,
+		url, gateway->concurrency);
+	units_format_duration(gateway->timeout_ms, out);
+	buf_appendf(out, "%s%s\n", gateway->publisher_label ? ", with publisher_label" : "",
+		gateway->delete_stale ? "" : ", keeps stale groups");
+	free(url);
+}
+
+static void describe_receiver(const struct settings *settings, struct buf *out)
+{
+	const struct stream_settings *stream = &settings->receiver_stream;
+	struct string_list durables = {0};
+
+	settings_durables(settings, &durables);
+	buf_appendf(out, "receiver %s\n  reads stream %s", stream->client_id, stream->stream);
+	describe_urls(stream, out);
+	describe_subjects(stream, out);
+	buf_append_str(out, settings->max_age_ms == 0 ? "  drops nothing for its age"
+						      : "  drops what is older than ");
+	if (settings->max_age_ms != 0)
+		units_format_duration(settings->max_age_ms, out);
+	buf_append_char(out, '\n');
+	for (size_t i = 0; i < settings->push_gateway_count; i++)
+		describe_gateway(&settings->push_gateways[i], out);
+	for (size_t i = 0; i < durables.count; i++)
+		buf_appendf(out, "  durable %s\n", durables.items[i]);
+	string_list_free(&durables);
+}
+
+void settings_describe(const struct settings *settings, enum settings_role role, struct buf *out)
+{
+	if (role == SETTINGS_FOR_POLLER)
+		describe_poller(settings, out);
+	else
+		describe_receiver(settings, out);
+}
+
+void settings_print(const struct settings *settings, struct buf *out)
+{
+	struct yaml_writer *writer = yaml_writer_new(out);
+
+	config_print(&settings_table, settings, writer, true);
+	yaml_writer_free(writer);
+}
+
+static void write_table(void *arg, const char *path, const struct config_table *table)
+{
+	struct buf *out = arg;
+
+	buf_appendf(out, "%s### %s", out->len == 0 ? "" : "\n", table->title);
+	if (path[0] != '\0')
+		buf_appendf(out, ": `%s`", path);
+	buf_append_str(out, "\n\n| key | type | default | meaning |\n|---|---|---|---|\n");
+	for (size_t i = 0; i < table->key_count; i++) {
+		const struct config_key *key = &table->keys[i];
+
+		buf_appendf(out, "| `%s` | ", key->name);
+		config_describe_type(key, out);
+		buf_append_str(out, " | ");
+		config_describe_default(key, out);
+		buf_appendf(out, " | %s%s |\n", key->help,
+			key->flags & CONFIG_EXPAND ? " `${VAR}` is expanded." : "");
+	}
+}
+
+void settings_write_keys(struct buf *out)
+{
+	config_each_table(&settings_table, write_table, out);
+}

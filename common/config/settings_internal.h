@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_CONFIG_SETTINGS_INTERNAL_H
+#define PS_COMMON_CONFIG_SETTINGS_INTERNAL_H
+/*
+ * What the parts of the settings share: the tables of keys, and the checks that they name. For
+ * settings*.c and their tests only.
+ */
+#include "common/config/settings.h"
+
+#define SETTINGS_AUDIENCE(role) (1u << (role))
+
+/* The whole file: a struct settings. */
+extern const struct config_table settings_table;
+
+/* Of single texts (settings_values.c); they quote nothing that may be secret. */
+int check_label_name(const char *name, struct err *err);
+int check_name(const char *name, struct err *err); /* job, instance, publisher: fits a subject */
+int check_durable_part(const char *name, struct err *err); /* client_id, names of sinks */
+int check_stream_name(const char *name, struct err *err);
+int check_topic(const char *topic, struct err *err);
+int check_nats_url(const char *url, struct err *err);
+int check_http_url(const char *url, struct err *err);
+int check_gateway_url(const char *url, struct err *err);
+int check_address(const char *address, struct err *err); /* of static_configs */
+int check_scheme(const char *scheme, struct err *err);
+int check_metrics_path(const char *path, struct err *err);
+int check_ip_address(const char *address, struct err *err);
+
+/* Of whole structs (settings_check.c, settings_jobs.c). */
+void check_settings(struct config_object *object);
+void check_global(struct config_object *object);
+void check_poller_stream(struct config_object *object);
+void check_receiver_stream(struct config_object *object);
+void check_job(struct config_object *object);
+void job_fini(void *job);
+
+/* The timeout that jobs inherit: the global one, else the default within the interval. */
+int64_t global_timeout_ms(const struct settings *settings);
+
+#endif
