@@ -39,17 +39,23 @@ struct series *metrics_series(struct metrics *metrics, size_t id, ...);
 /* Like metrics_series for a metric without labels: constant time. */
 struct series *metrics_plain(struct metrics *metrics, size_t id);
 
-/* Takes one series away for good; NULL is allowed. */
+/* Takes one series with labels away for good; NULL is allowed. */
 void metrics_forget(struct metrics *metrics, struct series *series);
 
+/* A counter does not go back: adding less than zero, or NaN, does nothing. So does observing NaN.
+ */
 void series_inc(struct series *series);
 void series_add(struct series *series, double by);
 void series_set(struct series *series, double value);
 void series_observe(struct series *series, double value);
 double series_value(const struct series *series); /* a histogram's: the count */
 
-/* Appends everything in text format 0.0.4: HELP and TYPE once, series in a stable order. */
+/* Appends everything in text format 0.0.4: HELP and TYPE once, series in the order of their making.
+ */
 void metrics_write(const struct metrics *metrics, struct buf *out);
+
+/* Appends a value as the text format has it: shortest exact form, NaN, +Inf, -Inf. */
+void metrics_append_number(struct buf *out, double number);
 
 /* Appends Prometheus' standard process_* family (cpu, memory, fds, start time) from /proc. */
 void metrics_write_process(struct buf *out);
