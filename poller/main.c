@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The poller: targets -> scraper -> outbox -> NATS. Everything is opened at once and in any order
+ * comes to work by itself; scrapes wait in the outbox until NATS is there.
+ */
+#include "common/core/log.h"
+#include "common/loop/daemon.h"
+#include "poller/metrics.h"
+#include "poller/outbox.h"
+#include "poller/scraper.h"
+#include "poller/self.h"
+
+/* What closing NATS may take: everything was acknowledged or given up before. */
+#define LINK_CLOSE_TIMEOUT_MS 1000
+
+struct poller {
+	struct daemon *daemon;
+	struct self self;
+	bool has_self;
+	struct target_list targets;
+	struct codec *codec;
+	char *publish_subject;
+	struct nats_link *link;
+	struct outbox *outbox;
+	struct scraper *scraper;
+	uv_timer_t settle; /* looks whether all is drained, outside of the modules' callbacks */
+	bool is_draining;
+	int to_close;
+};
+
+static int init_targets(struct poller *poller, const struct settings *settings, struct err *err)
+{
+	int port = daemon_monitor_port(poller->daemon);
+
+	poller->has_self = port != 0;
+	if (poller->has_self)
+		self_init(&poller->self, settings, port);
+	if (target_list_init(&poller->targets, settings,
+		    poller->has_self ? &poller->self.job : NULL, daemon_metrics(poller->daemon),
+		    err) < 0) {
+		if (poller->has_self)
+			self_fini(&poller->self);
+		return -1;
+	}
+	return 0;
+}
+
+static void open_link(struct poller *poller, const struct settings *settings, const char *token)
+{
+	const char *client_id = settings->poller_stream.client_id;
+	char *name = client_id != NULL
+			     ? xstrdup(client_id)
+			     : xasprintf("prometheus-streams-poller %s", settings->identity);
+	char *inbox = xasprintf("_INBOX_poller_%s", token);
+	const struct nats_link_options options = {
+		.urls = &settings->poller_stream.urls,
+		.client_name = name,
+		.inbox_prefix = inbox,
+	};
+
+	poller->link = nats_link_open(daemon_loop(poller->daemon), &options);
+	free(inbox);
+	free(name);
+}
+
+static void on_settled(uv_timer_t *timer)
+{
+	struct poller *poller = timer->data;
+
+	if (scraper_is_idle(poller->scraper) && outbox_is_idle(poller->outbox))
+		daemon_drained(poller->daemon);
+}
+
+static void check_drained(struct poller *poller)
+{
+	if (poller->is_draining)
+		uv_timer_start(&poller->settle, on_settled, 0, 0);
+}
+
+static void on_idle(void *arg)
+{
+	check_drained(arg);
+}
+
+static void on_scrape(void *arg, struct scrape *scrape)
+{
+	struct poller *poller = arg;
+
+	outbox_push(poller->outbox, &scrape);
+}
+
+static void open_outbox(struct poller *poller, const struct settings *settings, const char *token)
+{
+	struct outbox_options options = {
+		.loop = daemon_loop(poller->daemon),
+		.link = poller->link,
+		.settings = settings,
+		.metrics = daemon_metrics(poller->daemon),
+		.codec = poller->codec,
+		.on_idle = on_idle,
+		.arg = poller,
+	};
+
+	poller->publish_subject = xasprintf("%s.*.%s.>", settings->poller_stream.topic, token);
+	options.publish_subject = poller->publish_subject;
+	poller->outbox = outbox_open(&options);
+}
+
+static void open_scraper(struct poller *poller)
+{
+	const struct scraper_options options = {
+		.loop = daemon_loop(poller->daemon),
+		.targets = &poller->targets,
+		.metrics = daemon_metrics(poller->daemon),
+		.codec = poller->codec,
+		.on_scrape = on_scrape,
+		.on_idle = on_idle,
+		.arg = poller,
+	};
+
+	poller->scraper = scraper_open(&options);
+}
+
+static int start(
+	struct daemon *daemon, const struct settings *settings, void **state, struct err *err)
+{
+	struct poller *poller = xcalloc(1, sizeof(*poller));
+	struct buf token = {0};
+
+	poller->daemon = daemon;
+	if (wire_escape(slice_from(settings->identity), &token) < 0) {
+		err_setf(err, "identity does not fit a subject");
+		goto fail;
+	}
+	if (init_targets(poller, settings, err) < 0)
+		goto fail;
+	poller->codec = codec_new();
+	uv_timer_init(daemon_loop(daemon), &poller->settle);
+	poller->settle.data = poller;
+	open_link(poller, settings, buf_cstr(&token));
+	open_outbox(poller, settings, buf_cstr(&token));
+	open_scraper(poller);
+	buf_free(&token);
+	series_set(metrics_series(daemon_metrics(daemon), PM_BUILD_INFO, VERSION), 1);
+	log_info("scraping", LOG_I("jobs", poller->targets.job_count),
+		LOG_I("targets", poller->targets.target_count));
+	*state = poller;
+	return 0;
+fail:
+	buf_free(&token);
+	free(poller);
+	return -1;
+}
+
+static void drain(void *state)
+{
+	struct poller *poller = state;
+
+	poller->is_draining = true;
+	scraper_drain(poller->scraper);
+	check_drained(poller);
+}
+
+static void on_link_closed(void *arg)
+{
+	struct poller *poller = arg;
+	struct daemon *daemon = poller->daemon;
+
+	target_list_fini(&poller->targets);
+	if (poller->has_self)
+		self_fini(&poller->self);
+	codec_free(poller->codec);
+	free(poller->publish_subject);
+	free(poller);
+	daemon_closed(daemon);
+}
+
+/* The link goes last: the outbox's publisher uses it to the end. */
+static void on_part_closed(void *arg)
+{
+	struct poller *poller = arg;
+
+	if (--poller->to_close == 0)
+		nats_link_close(poller->link, LINK_CLOSE_TIMEOUT_MS, on_link_closed, poller);
+}
+
+static void on_settle_closed(uv_handle_t *handle)
+{
+	on_part_closed(handle->data);
+}
+
+static void close_all(void *state)
+{
+	struct poller *poller = state;
+
+	poller->is_draining = false;
+	poller->to_close = 3;
+	scraper_close(poller->scraper, on_part_closed, poller);
+	outbox_close(poller->outbox, on_part_closed, poller);
+	uv_close((uv_handle_t *)&poller->settle, on_settle_closed);
+}
+
+static bool is_ready(void *state, struct buf *why)
+{
+	struct poller *poller = state;
+
+	return outbox_is_ready(poller->outbox, why);
+}
+
+static void collect(void *state)
+{
+	struct poller *poller = state;
+	struct metrics *metrics = daemon_metrics(poller->daemon);
+
+	outbox_collect(poller->outbox);
+	series_set(metrics_plain(metrics, PM_NATS_UP), nats_link_is_up(poller->link));
+	series_set(
+		metrics_plain(metrics, PM_NATS_CONNECTS), (double)nats_link_connects(poller->link));
+	series_set(metrics_plain(metrics, PM_NATS_VIOLATIONS),
+		(double)nats_link_violations(poller->link));
+}
+
+int main(int argc, char **argv)
+{
+	const struct daemon_program program = {
+		.name = "prometheus-streams-poller",
+		.summary = "Scrapes Prometheus targets and publishes every scrape to a NATS "
+			   "JetStream stream.",
+		.metrics = poller_metric_defs,
+		.metric_count = PM_COUNT,
+		.role = SETTINGS_FOR_POLLER,
+		.start = start,
+		.drain = drain,
+		.close = close_all,
+		.is_ready = is_ready,
+		.collect = collect,
+	};
+
+	return daemon_main(&program, argc, argv);
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* It goes through the monitor port like anybody, so that what it publishes is what is served. */
+#include "poller/self.h"
+
+/* An address to listen on is not always one to connect to. */
+static const char *host_to_reach(const char *monitor_address)
+{
+	static const struct {
+		const char *listen, *reach;
+	} wildcards[] = {
+		{"", "127.0.0.1"},
+		{"*", "127.0.0.1"},
+		{"0.0.0.0", "127.0.0.1"},
+		{"::", "::1"},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(wildcards); i++)
+		if (strcmp(monitor_address, wildcards[i].listen) == 0)
+			return wildcards[i].reach;
+	return monitor_address;
+}
+
+static char *metrics_url(const char *monitor_address, int port)
+{
+	const char *host = host_to_reach(monitor_address);
+	bool is_ipv6 = strchr(host, ':') != NULL;
+
+	return xasprintf(
+		"http://%s%s%s:%d/metrics", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+}
+
+static int64_t at_most(int64_t value, int64_t bound)
+{
+	return value < bound ? value : bound;
+}
+
+void self_init(struct self *self, const struct settings *settings, int port)
+{
+	self->target = (struct target_settings){
+		.url = metrics_url(settings->monitor_address, port),
+		.instance = xstrdup(settings->identity),
+	};
+	self->job = (struct job_settings){
+		.name = xstrdup(SELF_JOB_NAME),
+		.scrape_interval_ms = settings->scrape_interval_ms,
+		.scrape_timeout_ms =
+			at_most(settings->scrape_timeout_ms, settings->scrape_interval_ms),
+		.targets = &self->target,
+		.target_count = 1,
+	};
+}
+
+void self_fini(struct self *self)
+{
+	free(self->job.name);
+	free(self->target.url);
+	free(self->target.instance);
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_POLLER_SELF_H
+#define PS_POLLER_SELF_H
+/*
+ * The poller as a target of itself: a job like any other, `prometheus_streams`, whose one instance
+ * is the poller's identity and whose URL is its monitor port. Pure; loop thread.
+ */
+#include "common/config/settings.h"
+
+#define SELF_JOB_NAME "prometheus_streams"
+
+struct self {
+	struct job_settings job;
+	struct target_settings target;
+};
+
+/* `port` is the monitor port bound. `self` must not move until fini. */
+void self_init(struct self *self, const struct settings *settings, int port);
+void self_fini(struct self *self);
+
+#endif
