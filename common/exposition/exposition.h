@@ -16,6 +16,8 @@
  * - HELP and TYPE may be repeated, contradict each other, come after the samples, or name nothing;
  *   their name, if quoted, may be empty or invalid UTF-8. All other text is valid UTF-8;
  * - a NUL byte where a line begins, or in a comment, is the end of the input.
+ * Refused although Prometheus takes it: a label that is repeated while one of its values is empty
+ * (Prometheus drops all of them), and NUL bytes beside, not in, a quoted label value.
  *
  * Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and the behaviour of
  * Prometheus' own text parser.

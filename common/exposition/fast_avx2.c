@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ordinary lines with AVX2: 32 bytes are classified at a time by two table look-ups. */
 #include "common/exposition/fast.h"
+#include "common/exposition/fast_classes.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -14,8 +15,6 @@ struct masks {
 	uint64_t stop;
 };
 
-#include "common/exposition/fast_classes.h"
-
 static inline TARGET uint64_t mask_of(__m256i classes, int wanted)
 {
 	__m256i none = _mm256_cmpeq_epi8(
@@ -26,10 +25,8 @@ static inline TARGET uint64_t mask_of(__m256i classes, int wanted)
 
 static inline TARGET void classify(const char *at, struct masks *is)
 {
-	const __m256i low_table =
-		_mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)class_by_low_nibble));
-	const __m256i high_table =
-		_mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)class_by_high_nibble));
+	const __m256i low_table = _mm256_broadcastsi128_si256(_mm_setr_epi8(CLASSES_BY_LOW_HALF));
+	const __m256i high_table = _mm256_broadcastsi128_si256(_mm_setr_epi8(CLASSES_BY_HIGH_HALF));
 
 	*is = (struct masks){0};
 	for (unsigned i = 0; i < 64; i += LANES) {
@@ -59,7 +56,7 @@ static inline TARGET const char *line_end(const char *at, const char *end)
 	return NULL;
 }
 
-#include "common/exposition/fast_lines.h"
+#include "common/exposition/fast_lines.inc"
 
 TARGET enum expo_kind expo_fast_avx2(const char *at, const char *end, struct expo_line *line)
 {

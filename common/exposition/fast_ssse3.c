@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ordinary lines with SSSE3: 16 bytes are classified at a time by two table look-ups. */
 #include "common/exposition/fast.h"
+#include "common/exposition/fast_classes.h"
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -14,8 +15,6 @@ struct masks {
 	uint64_t stop;
 };
 
-#include "common/exposition/fast_classes.h"
-
 static inline TARGET uint64_t mask_of(__m128i classes, int wanted)
 {
 	__m128i none = _mm_cmpeq_epi8(
@@ -26,15 +25,15 @@ static inline TARGET uint64_t mask_of(__m128i classes, int wanted)
 
 static inline TARGET void classify(const char *at, struct masks *is)
 {
-	const __m128i low_table = _mm_load_si128((const __m128i *)class_by_low_nibble);
-	const __m128i high_table = _mm_load_si128((const __m128i *)class_by_high_nibble);
+	const __m128i low_half = _mm_setr_epi8(CLASSES_BY_LOW_HALF);
+	const __m128i high_half = _mm_setr_epi8(CLASSES_BY_HIGH_HALF);
 
 	*is = (struct masks){0};
 	for (unsigned i = 0; i < 64; i += LANES) {
 		__m128i bytes = _mm_loadu_si128((const __m128i *)(at + i));
 		__m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), _mm_set1_epi8(0x0f));
 		__m128i classes = _mm_and_si128(
-			_mm_shuffle_epi8(low_table, bytes), _mm_shuffle_epi8(high_table, high));
+			_mm_shuffle_epi8(low_half, bytes), _mm_shuffle_epi8(high_half, high));
 
 		is->word |= mask_of(classes, CLASS_WORD) << i;
 		is->digit |= mask_of(classes, CLASS_DIGIT) << i;
@@ -56,7 +55,7 @@ static inline TARGET const char *line_end(const char *at, const char *end)
 	return NULL;
 }
 
-#include "common/exposition/fast_lines.h"
+#include "common/exposition/fast_lines.inc"
 
 TARGET enum expo_kind expo_fast_ssse3(const char *at, const char *end, struct expo_line *line)
 {
