@@ -28,20 +28,21 @@ int err_setf(struct err *err, const char *fmt, ...)
 
 int err_wrapf(struct err *err, const char *fmt, ...)
 {
-	char inner[sizeof(err->text)];
-	size_t used;
+	struct err inner;
 	va_list args;
-	int len;
+	size_t used, room;
 
 	if (err == NULL)
 		return -1;
-	memcpy(inner, err->text, sizeof(inner));
+	inner = *err;
 	va_start(args, fmt);
-	len = vsnprintf(err->text, sizeof(err->text), fmt, args);
+	vsnprintf(err->text, sizeof(err->text), fmt, args);
 	va_end(args);
-	used = len < 0 ? 0 : (size_t)len;
-	if (used < sizeof(err->text))
-		snprintf(err->text + used, sizeof(err->text) - used, ": %s", inner);
+	strncat(err->text, ": ", sizeof(err->text) - strlen(err->text) - 1);
+	used = strlen(err->text);
+	room = sizeof(err->text) - used - 1;
+	memcpy(err->text + used, inner.text, strnlen(inner.text, room));
+	err->text[used + strnlen(inner.text, room)] = '\0';
 	make_printable(err->text);
 	return -1;
 }

@@ -141,8 +141,8 @@ static void test_a_newer_scrape_replaces_one_that_waits(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 1, 0);
-	OFFER(&record, "a", 2, 1000);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 1000);
 	expect(&record, "1:superseded ", "1 ");
 	target = newest_begin(record.newest, NOW_MS + 1000);
 	assert_non_null(target);
@@ -160,11 +160,11 @@ static void test_acks_leave_in_stream_order(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 1, 0);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
 	target = newest_begin(record.newest, NOW_MS);
-	OFFER(&record, "a", 2, 1000);
-	OFFER(&record, "a", 3, 2000);
-	OFFER(&record, "a", 4, 1500);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 1000);
+	OFFER(&record, .instance = "a", .seq = 3, .time_ms = 2000);
+	OFFER(&record, .instance = "a", .seq = 4, .time_ms = 1500);
 	expect(&record, "2:superseded 4:out_of_order ", "");
 	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
 	expect(&record, "2:superseded 4:out_of_order 1:delivered ", "1 2 ");
@@ -181,12 +181,12 @@ static void test_a_retried_scrape_yields_to_a_newer_one(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 1, 0);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
 	target = newest_begin(record.newest, NOW_MS);
 	newest_end(record.newest, target, NEWEST_RETRY, NOW_MS);
 	target = newest_begin(record.newest, NOW_MS);
 	assert_int_equal(target->in_flight->stream_seq, 1);
-	OFFER(&record, "a", 2, 1000);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 1000);
 	newest_end(record.newest, target, NEWEST_RETRY, NOW_MS);
 	expect(&record, "1:superseded ", "1 ");
 	target = newest_begin(record.newest, NOW_MS);
@@ -203,14 +203,14 @@ static void test_a_redelivery_replaces_only_the_reply(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 1, 0);
-	OFFER(&record, "a", 1, 0, 0, "again");
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0, .generation = 0, .reply = "again");
 	expect(&record, "1:redelivered ", "");
 	target = newest_begin(record.newest, NOW_MS);
-	OFFER(&record, "a", 1, 0, 0, "thrice");
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0, .generation = 0, .reply = "thrice");
 	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
 	expect(&record, "1:redelivered 1:redelivered 1:delivered ", "thrice ");
-	OFFER(&record, "a", 1, 0);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
 	expect(&record, "1:redelivered 1:redelivered 1:delivered 1:redelivered ", "thrice 1 ");
 	finish(&record);
 }
@@ -221,12 +221,12 @@ static void test_stale_scrapes_are_dropped_wherever_they_are(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 1, -MAX_AGE_MS - 1);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = -MAX_AGE_MS - 1);
 	assert_int_equal(newest_target_count(record.newest), 0);
-	OFFER(&record, "a", 2, 0);
-	OFFER(&record, "b", 3, 0);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 0);
+	OFFER(&record, .instance = "b", .seq = 3, .time_ms = 0);
 	assert_null(newest_begin(record.newest, NOW_MS + MAX_AGE_MS + 1));
-	OFFER(&record, "a", 4, 1000);
+	OFFER(&record, .instance = "a", .seq = 4, .time_ms = 1000);
 	newest_sweep(record.newest, NOW_MS + 2 * MAX_AGE_MS, 0);
 	expect(&record, "1:stale 2:stale 3:stale 4:stale ", "1 2 3 4 ");
 	finish(&record);
@@ -238,7 +238,7 @@ static void test_max_age_off_keeps_everything(void **state)
 
 	(void)state;
 	open_with(&record, 0, 10, on_silent);
-	OFFER(&record, "a", 1, -1000 * MAX_AGE_MS);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = -1000 * MAX_AGE_MS);
 	assert_non_null(newest_begin(record.newest, NOW_MS));
 	finish(&record);
 }
@@ -249,11 +249,11 @@ static void test_late_and_reset_are_told_apart(void **state)
 
 	(void)state;
 	open_with(&record, 10 * MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 1, 0);
-	OFFER(&record, "a", 2, -2 * INTERVAL_MS);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = -2 * INTERVAL_MS);
 	expect(&record, "2:out_of_order ", "");
 	assert_int_equal(record.resets, 0);
-	OFFER(&record, "a", 3, -2 * INTERVAL_MS - 1);
+	OFFER(&record, .instance = "a", .seq = 3, .time_ms = -2 * INTERVAL_MS - 1);
 	expect(&record, "2:out_of_order 1:superseded ", "1 2 ");
 	assert_int_equal(record.resets, 1);
 	finish(&record);
@@ -266,11 +266,11 @@ static void test_a_new_generation_starts_its_sequences_over(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 100, 0, 1);
+	OFFER(&record, .instance = "a", .seq = 100, .time_ms = 0, .generation = 1);
 	/* The stream repeats what it had: not a clock reset, though more than two intervals back.
 	 */
-	OFFER(&record, "a", 1, -3 * INTERVAL_MS, 2);
-	OFFER(&record, "a", 2, 1000, 2);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = -3 * INTERVAL_MS, .generation = 2);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 1000, .generation = 2);
 	target = newest_begin(record.newest, NOW_MS + 1000);
 	assert_int_equal(target->in_flight->stream_seq, 2);
 	assert_int_equal(record.resets, 0);
@@ -286,7 +286,7 @@ static void test_silence(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent_keep);
-	OFFER(&record, "a", 1, 0);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
 	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
 	newest_sweep(record.newest, NOW_MS + 10 * bound_ms, 0);
 	assert_int_equal(record.silent, 0);
@@ -305,13 +305,13 @@ static void test_a_forgotten_target_frees_its_publishers_place(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 1, on_silent);
-	OFFER(&record, "a", 1, 0);
-	OFFER(&record, "b", 2, 0);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
+	OFFER(&record, .instance = "b", .seq = 2, .time_ms = 0);
 	expect(&record, "2:over_limit ", "2 ");
 	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
 	newest_sweep(record.newest, NOW_MS + MAX_AGE_MS + 1, NOW_MS);
 	assert_int_equal(record.forgotten, 1);
-	OFFER(&record, "b", 3, 0);
+	OFFER(&record, .instance = "b", .seq = 3, .time_ms = 0);
 	expect(&record, "2:over_limit 1:delivered ", "2 1 ");
 	assert_int_equal(newest_target_count(record.newest), 1);
 	finish(&record);
@@ -324,11 +324,11 @@ static void test_targets_take_turns(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 1, 0);
-	OFFER(&record, "b", 2, 0);
-	OFFER(&record, "a", 3, 1);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
+	OFFER(&record, .instance = "b", .seq = 2, .time_ms = 0);
+	OFFER(&record, .instance = "a", .seq = 3, .time_ms = 1);
 	a = newest_begin(record.newest, NOW_MS);
-	OFFER(&record, "a", 4, 2);
+	OFFER(&record, .instance = "a", .seq = 4, .time_ms = 2);
 	b = newest_begin(record.newest, NOW_MS);
 	assert_string_equal(a->instance, "b");
 	assert_string_equal(b->instance, "a");
@@ -347,9 +347,9 @@ static void test_what_is_unacked_can_be_given_back(void **state)
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
-	OFFER(&record, "a", 1, 0);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
 	newest_begin(record.newest, NOW_MS);
-	OFFER(&record, "a", 2, 1);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 1);
 	newest_each_unacked(record.newest, keep_reply, &replies);
 	assert_string_equal(buf_cstr(&replies), "1 2 ");
 	buf_free(&replies);
