@@ -6,51 +6,26 @@
  */
 #include "receiver/sink/push_path.h"
 
+#include "common/core/utf8.h"
+
 static bool is_unreserved(unsigned char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
 	       c == '_' || c == '.' || c == ':' || c == '~' || c == '-';
 }
 
-/* Bytes of the UTF-8 sequence at `text` (RFC 3629: no surrogates, nothing overlong); 0 if none. */
-static size_t utf8_sequence(const unsigned char *text, size_t len)
-{
-	unsigned char c = text[0], low = 0x80, high = 0xbf;
-	size_t need;
-
-	if (c < 0x80)
-		return 1;
-	if (c < 0xc2 || c > 0xf4)
-		return 0;
-	need = c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-	if (c == 0xe0)
-		low = 0xa0;
-	else if (c == 0xed)
-		high = 0x9f;
-	else if (c == 0xf0)
-		low = 0x90;
-	else if (c == 0xf4)
-		high = 0x8f;
-	if (len < need || text[1] < low || text[1] > high)
-		return 0;
-	for (size_t i = 2; i < need; i++) {
-		if (text[i] < 0x80 || text[i] > 0xbf)
-			return 0;
-	}
-	return need;
-}
-
 /* Appends the value with every byte that is not part of UTF-8 replaced. */
 static void append_valid_utf8(struct buf *out, struct slice value)
 {
-	for (size_t i = 0; i < value.len;) {
-		size_t n = utf8_sequence((const unsigned char *)value.ptr + i, value.len - i);
+	while (value.len > 0) {
+		size_t n = utf8_first(value);
 
 		if (n == 0)
-			buf_append_str(out, "\xef\xbf\xbd");
+			buf_append_str(out, UTF8_REPLACEMENT);
 		else
-			buf_append(out, value.ptr + i, n);
-		i += n == 0 ? 1 : n;
+			buf_append(out, value.ptr, n);
+		value.ptr += n == 0 ? 1 : n;
+		value.len -= n == 0 ? 1 : n;
 	}
 }
 

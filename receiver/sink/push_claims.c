@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A table by path, and a list in each holder. */
+#include "receiver/sink/push_claims.h"
+
+#include "common/core/mem.h"
+
+#include <assert.h>
+#include <string.h>
+
+struct push_claims {
+	struct push_claim *by_path;
+};
+
+struct push_claims *push_claims_new(void)
+{
+	return xcalloc(1, sizeof(struct push_claims));
+}
+
+void push_claims_free(struct push_claims *claims)
+{
+	assert(claims->by_path == NULL);
+	free(claims);
+}
+
+void push_holder_init(struct push_holder *holder)
+{
+	holder->round = 1;
+	TAILQ_INIT(&holder->claims);
+}
+
+struct push_claim *push_claims_take(
+	struct push_claims *claims, struct push_holder *holder, const char *path, bool *is_repeated)
+{
+	struct push_claim *claim;
+	size_t len = strlen(path);
+
+	HASH_FIND(by_path, claims->by_path, path, len, claim);
+	if (claim == NULL) {
+		claim = xcalloc(1, sizeof(*claim) + len + 1);
+		claim->holder = holder;
+		memcpy(claim->path, path, len);
+		HASH_ADD(by_path, claims->by_path, path, len, claim);
+		TAILQ_INSERT_TAIL(&holder->claims, claim, of_holder);
+	}
+	if (claim->holder != holder)
+		return claim;
+	if (is_repeated != NULL)
+		*is_repeated = claim->round == holder->round;
+	claim->round = holder->round;
+	return claim;
+}
+
+void push_claims_release(struct push_claims *claims, struct push_claim *claim)
+{
+	HASH_DELETE(by_path, claims->by_path, claim);
+	TAILQ_REMOVE(&claim->holder->claims, claim, of_holder);
+	free(claim);
+}
+
+void push_claims_release_all(struct push_claims *claims, struct push_holder *holder)
+{
+	while (!TAILQ_EMPTY(&holder->claims))
+		push_claims_release(claims, TAILQ_FIRST(&holder->claims));
+}
+
+size_t push_claims_count(const struct push_claims *claims)
+{
+	return HASH_CNT(by_path, claims->by_path);
+}

@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Push Gateway sink.
+ *
+ * A job is what is to be done for one target: PUT its groups and DELETE those that vanished, or
+ * DELETE all of them because it is silent. A target has at most one job, a path at most one holder,
+ * so that no two requests for one path run at a time. Requests are dealt out in turn over the jobs,
+ * deletions of the silent having every other turn.
+ *
+ *	            a request fails             the wait is over
+ *	  OPEN ─────────────────────> WAITING ────────────────────> PROBING (one request)
+ *	   ^                             ^          it fails            │
+ *	   │                             └──────────────────────────────┤
+ *	   └────────────────────────────────────────────────────────────┘ it is answered
+ *
+ * While waiting, pushes not yet begun go back to where newer scrapes may replace them.
+ */
+#include "receiver/sink/push_gateway.h"
+
+#include "common/core/backoff.h"
+#include "common/core/clock.h"
+#include "common/core/readiness.h"
+#include "common/core/url.h"
+#include "common/loop/fetch.h"
+#include "receiver/metrics.h"
+#include "receiver/sink/push_answer.h"
+#include "receiver/sink/push_job.h"
+
+#define BACKOFF_MIN_MS     500
+#define BACKOFF_MAX_MS     10000
+#define RETRY_AFTER_MAX_MS 60000
+#define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
+
+enum gateway_state { OPEN, WAITING, PROBING };
+
+TAILQ_HEAD(job_list, push_job);
+
+struct push_gateway {
+	struct sink base;
+	struct sink_context context;
+	const struct push_gateway_settings *settings;
+	struct push_maker maker;
+	char *base_url; /* without a slash at its end; may hold credentials */
+	char *shown_url;
+	struct fetch *fetch;
+	struct push_claims *claims;
+	enum gateway_state state;
+	struct readiness readiness;
+	struct backoff backoff;
+	uv_timer_t timer;
+	size_t running;           /* requests */
+	size_t pushing;           /* jobs that push, begun and not ended */
+	struct job_list pushes;   /* of these, those with steps to begin */
+	struct job_list removals; /* likewise */
+	bool removal_has_turn;
+	bool is_stopping, is_closing;
+	size_t closing_parts;
+	void (*on_closed)(void *arg);
+	void *closed_arg;
+	TAILQ_HEAD(, push_state) targets;
+	struct series *puts, *deletes, *seconds, *groups;
+};
+
+static struct push_gateway *from_sink(const struct sink *sink)
+{
+	return container_of(sink, struct push_gateway, base);
+}
+
+/* How many requests may run. */
+static size_t allowed(const struct push_gateway *gateway)
+{
+	if (gateway->state == WAITING || gateway->is_closing)
+		return 0;
+	return gateway->state == PROBING ? 1 : (size_t)gateway->settings->concurrency;
+}
+
+static struct series *series_of(struct push_gateway *gateway, enum receiver_metric id)
+{
+	return metrics_series(gateway->context.metrics, id, gateway->base.name);
+}
+
+static void count_groups(struct push_gateway *gateway)
+{
+	series_set(gateway->groups, (double)push_claims_count(gateway->claims));
+}
+
+/* Jobs and their order. */
+
+static struct job_list *list_of(struct push_job *job)
+{
+	return job->is_removal ? &job->gateway->removals : &job->gateway->pushes;
+}
+
+/* Behind the others of its kind if it has steps to begin, else in no list. */
+static void update_turn(struct push_job *job)
+{
+	if (job->is_listed)
+		TAILQ_REMOVE(list_of(job), job, in_turn);
+	job->is_listed = job->next < job->count;
+	if (job->is_listed)
+		TAILQ_INSERT_TAIL(list_of(job), job, in_turn);
+}
+
+static void begin_job(struct push_gateway *gateway, struct push_job *job)
+{
+	job->gateway = gateway;
+	job->state->job = job;
+	gateway->pushing += !job->is_removal;
+	update_turn(job);
+}
+
+/* No further requests for it; what it pushes goes back. */
+static void give_up(struct push_job *job)
+{
+	job->must_retry = true;
+	job->next = job->count;
+	update_turn(job);
+}
+
+/* Ends its requests, too. */
+static void end_job(struct push_job *job)
+{
+	if (job == NULL)
+		return;
+	give_up(job);
+	for (size_t i = 0; i < job->count; i++) {
+		if (job->steps[i].transfer == NULL)
+			continue;
+		fetch_cancel(job->steps[i].transfer);
+		job->gateway->running--;
+	}
+	job->gateway->pushing -= !job->is_removal;
+	job->state->job = NULL;
+	push_job_free(job);
+}
+
+/* Beginning. */
+
+static struct push_state *state_of(struct push_gateway *gateway, struct target *target)
+{
+	struct push_state *state = target->sink_state;
+
+	if (state != NULL)
+		return state;
+	state = xcalloc(1, sizeof(*state));
+	state->target = target;
+	push_holder_init(&state->holder);
+	TAILQ_INSERT_TAIL(&gateway->targets, state, of_sink);
+	target->sink_state = state;
+	return state;
+}
+
+/* False where the target's frame in flight has been ended, or must wait. */
+static bool begin_push(struct push_gateway *gateway, struct target *target)
+{
+	struct push_state *state = state_of(gateway, target);
+	struct push_job *job;
+
+	if (state->job != NULL) { /* what it left when it fell silent is being deleted */
+		state->is_held = true;
+		return false;
+	}
+	job = push_job_new(&gateway->maker, state);
+	count_groups(gateway);
+	if (job == NULL)
+		newest_end(gateway->context.newest, target, NEWEST_REFUSED, clock_wall_ms());
+	else
+		begin_job(gateway, job);
+	return job != NULL;
+}
+
+static struct push_job *next_push(struct push_gateway *gateway)
+{
+	while (!gateway->is_stopping && gateway->pushing < allowed(gateway)) {
+		struct target *target = newest_begin(gateway->context.newest, clock_wall_ms());
+
+		if (target == NULL)
+			break;
+		if (begin_push(gateway, target))
+			return TAILQ_LAST(&gateway->pushes, job_list);
+	}
+	return TAILQ_FIRST(&gateway->pushes);
+}
+
+static struct push_job *next_removal(struct push_gateway *gateway)
+{
+	return gateway->is_stopping ? NULL : TAILQ_FIRST(&gateway->removals);
+}
+
+/* Pushes and removals take turns, as long as there are both. */
+static struct push_job *next_job(struct push_gateway *gateway)
+{
+	struct push_job *job = gateway->removal_has_turn ? next_removal(gateway) : NULL;
+
+	gateway->removal_has_turn = job == NULL;
+	if (job == NULL)
+		job = next_push(gateway);
+	return job != NULL ? job : next_removal(gateway);
+}
+
+static void on_answer(void *arg, struct fetch_result *result);
+
+static void send_step(struct push_step *step)
+{
+	static const char *const headers[] = {"Content-Type: text/plain; version=0.0.4", NULL};
+	struct push_gateway *gateway = step->job->gateway;
+	char *url = xasprintf("%s%s", gateway->base_url, step->claim->path);
+	const struct fetch_request request = {
+		.method = step->is_delete ? "DELETE" : "PUT",
+		.url = url,
+		.headers = step->is_delete ? NULL : headers,
+		.body = buf_slice(&step->body),
+		.timeout_ms = gateway->settings->timeout_ms,
+		.body_limit_bytes = ANSWER_LIMIT_BYTES,
+		.follow_redirects = false,
+	};
+
+	series_inc(step->is_delete ? gateway->deletes : gateway->puts);
+	step->job->outstanding++;
+	gateway->running++;
+	step->transfer = fetch_start(gateway->fetch, &request, on_answer, step);
+	free(url);
+}
+
+static void pump(struct push_gateway *gateway)
+{
+	while (gateway->running < allowed(gateway)) {
+		struct push_job *job = next_job(gateway);
+		struct push_step *step;
+
+		if (job == NULL)
+			return;
+		step = &job->steps[job->next++];
+		update_turn(job);
+		send_step(step);
+	}
+}
+
+/* Ending. */
+
+static void finish_push(struct push_job *job)
+{
+	struct target *target = job->state->target;
+	enum newest_outcome outcome = job->must_retry    ? NEWEST_RETRY
+				      : job->was_refused ? NEWEST_REFUSED
+							 : NEWEST_DELIVERED;
+
+	newest_end(job->gateway->context.newest, target, outcome, clock_wall_ms());
+	end_job(job);
+}
+
+static void finish_removal(struct push_job *job)
+{
+	struct push_gateway *gateway = job->gateway;
+	struct push_state *state = job->state;
+	struct newest *newest = gateway->context.newest;
+
+	end_job(job);
+	if (!TAILQ_EMPTY(&state->holder.claims)) {
+		begin_job(gateway, push_job_new_removal(state));
+	} else if (state->is_held) {
+		/* Not pushed from here: a newer one may have come. */
+		state->is_held = false;
+		newest_end(newest, state->target, NEWEST_RETRY, clock_wall_ms());
+	} else if (state->target->is_silent) {
+		newest_forget(newest, state->target);
+	}
+}
+
+static void finish_if_done(struct push_job *job)
+{
+	if (job->outstanding > 0 || job->next < job->count)
+		return;
+	if (job->is_removal)
+		finish_removal(job);
+	else
+		finish_push(job);
+}
+
+static void on_wait_over(uv_timer_t *timer)
+{
+	struct push_gateway *gateway = timer->data;
+
+	gateway->state = PROBING;
+	pump(gateway);
+}
+
+static void lose_gateway(
+	struct push_gateway *gateway, const struct push_answer *answer, int64_t retry_after_ms)
+{
+	uint64_t wait_ms;
+	struct push_job *job;
+
+	if (gateway->state == WAITING)
+		return;
+	wait_ms = backoff_next_ms(&gateway->backoff);
+	if (retry_after_ms > RETRY_AFTER_MAX_MS)
+		retry_after_ms = RETRY_AFTER_MAX_MS;
+	if (retry_after_ms > 0 && (uint64_t)retry_after_ms > wait_ms)
+		wait_ms = (uint64_t)retry_after_ms;
+	gateway->state = WAITING;
+	uv_timer_start(&gateway->timer, on_wait_over, wait_ms, 0);
+	if (readiness_lose(&gateway->readiness, "%s: %s", gateway->shown_url, answer->words))
+		log_warn("the Push Gateway does not take what we bring; trying again",
+			LOG_S("sink", gateway->base.name), LOG_S("url", gateway->shown_url),
+			LOG_S("error", answer->words));
+	while ((job = TAILQ_FIRST(&gateway->pushes)) != NULL) {
+		give_up(job);
+		finish_if_done(job);
+	}
+}
+
+static void regain_gateway(struct push_gateway *gateway)
+{
+	if (gateway->state == PROBING) {
+		gateway->state = OPEN;
+		backoff_reset(&gateway->backoff);
+	}
+	if (gateway->state == OPEN && readiness_gain(&gateway->readiness))
+		log_info("the Push Gateway takes what we bring again",
+			LOG_S("sink", gateway->base.name), LOG_S("url", gateway->shown_url));
+}
+
+static void on_taken(struct push_step *step, const struct fetch_result *result)
+{
+	struct push_gateway *gateway = step->job->gateway;
+
+	buf_free(&step->body);
+	if (!step->is_delete) {
+		series_observe(gateway->seconds, result->duration_s);
+		return;
+	}
+	push_claims_release(gateway->claims, step->claim);
+	step->claim = NULL;
+	count_groups(gateway);
+	series_inc(metrics_series(gateway->context.metrics, RM_GROUPS_DELETED, gateway->base.name,
+		step->job->is_removal ? "silent" : "vanished"));
+}
+
+/* Whatever we bring there, the gateway will not have it: the group must not stay as it was. */
+static void on_refused(struct push_step *step, const struct push_answer *answer)
+{
+	struct push_gateway *gateway = step->job->gateway;
+	struct target *target = step->job->state->target;
+
+	log_limited(&step->job->state->refused, LOG_WARN,
+		step->is_delete ? "the Push Gateway refuses to delete a group; it is left alone"
+				: "the Push Gateway refuses a group",
+		LOG_S("sink", gateway->base.name), LOG_S("publisher", target->publisher),
+		LOG_S("path", step->claim->path), LOG_S("answer", answer->words));
+	if (step->is_delete) {
+		push_claims_release(gateway->claims, step->claim);
+		step->claim = NULL;
+		count_groups(gateway);
+		return;
+	}
+	step->job->was_refused = true;
+	if (step->is_remains)
+		return;
+	push_step_set_remains(&gateway->maker, step);
+	if (allowed(gateway) > 0)
+		send_step(step);
+	else
+		give_up(step->job);
+}
+
+static void on_answer(void *arg, struct fetch_result *result)
+{
+	struct push_step *step = arg;
+	struct push_job *job = step->job;
+	struct push_gateway *gateway = job->gateway;
+	struct push_answer answer;
+
+	step->transfer = NULL;
+	job->outstanding--;
+	gateway->running--;
+	push_answer_read(&answer, result);
+	if (answer.meaning != PUSH_TAKEN)
+		series_inc(metrics_series(gateway->context.metrics, RM_PUBLISH_ERRORS,
+			gateway->base.name, answer.reason));
+	switch (answer.meaning) {
+	case PUSH_TAKEN:
+		regain_gateway(gateway);
+		on_taken(step, result);
+		break;
+	case PUSH_REFUSED:
+		regain_gateway(gateway);
+		on_refused(step, &answer);
+		break;
+	case PUSH_RETRY:
+		give_up(job);
+		lose_gateway(gateway, &answer, result->retry_after_ms);
+		break;
+	}
+	finish_if_done(job);
+	pump(gateway);
+}
+
+/* The sink's functions. */
+
+static void wake(struct sink *sink)
+{
+	pump(from_sink(sink));
+}
+
+static void silent(struct sink *sink, struct target *target)
+{
+	struct push_gateway *gateway = from_sink(sink);
+	struct push_state *state = target->sink_state;
+
+	if (gateway->is_stopping)
+		return;
+	if (state == NULL || TAILQ_EMPTY(&state->holder.claims) ||
+		!gateway->settings->delete_stale) {
+		newest_forget(gateway->context.newest, target);
+		return;
+	}
+	if (state->job == NULL)
+		begin_job(gateway, push_job_new_removal(state));
+	pump(gateway);
+}
+
+static void forget(struct sink *sink, struct target *target)
+{
+	struct push_gateway *gateway = from_sink(sink);
+	struct push_state *state = target->sink_state;
+
+	if (state == NULL)
+		return;
+	end_job(state->job);
+	push_claims_release_all(gateway->claims, &state->holder);
+	count_groups(gateway);
+	TAILQ_REMOVE(&gateway->targets, state, of_sink);
+	free(state);
+	target->sink_state = NULL;
+}
+
+static size_t running(const struct sink *sink)
+{
+	return from_sink(sink)->running;
+}
+
+static void stop(struct sink *sink)
+{
+	from_sink(sink)->is_stopping = true;
+}
+
+static bool is_ready(const struct sink *sink, struct buf *why)
+{
+	return readiness_get(&from_sink(sink)->readiness, why);
+}
+
+static void on_part_closed(struct push_gateway *gateway)
+{
+	if (--gateway->closing_parts > 0)
+		return;
+	while (!TAILQ_EMPTY(&gateway->targets))
+		forget(&gateway->base, TAILQ_FIRST(&gateway->targets)->target);
+	push_claims_free(gateway->claims);
+	free(gateway->base_url);
+	free(gateway->shown_url);
+	gateway->on_closed(gateway->closed_arg);
+	free(gateway);
+}
+
+static void on_fetch_closed(void *arg)
+{
+	on_part_closed(arg);
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	on_part_closed(handle->data);
+}
+
+static void close_sink(struct sink *sink, void (*on_closed)(void *arg), void *arg)
+{
+	struct push_gateway *gateway = from_sink(sink);
+	struct push_state *state;
+
+	gateway->is_stopping = gateway->is_closing = true;
+	gateway->on_closed = on_closed;
+	gateway->closed_arg = arg;
+	gateway->closing_parts = 2;
+	TAILQ_FOREACH (state, &gateway->targets, of_sink)
+		end_job(state->job);
+	fetch_close(gateway->fetch, on_fetch_closed, gateway);
+	uv_close((uv_handle_t *)&gateway->timer, on_timer_closed);
+}
+
+static const struct sink_ops push_gateway_ops = {
+	.wake = wake,
+	.silent = silent,
+	.forget = forget,
+	.running = running,
+	.stop = stop,
+	.is_ready = is_ready,
+	.close = close_sink,
+};
+
+/* Paths are put behind it: neither a query nor a slash may be in between. */
+static char *base_url(const char *url)
+{
+	size_t len = strcspn(url, "?#");
+
+	while (len > 0 && url[len - 1] == '/')
+		len--;
+	return xstrndup(url, len);
+}
+
+static void resolve_series(struct push_gateway *gateway)
+{
+	struct metrics *metrics = gateway->context.metrics;
+	const char *name = gateway->base.name;
+
+	gateway->puts = metrics_series(metrics, RM_PUSHES, name, "PUT");
+	gateway->deletes = metrics_series(metrics, RM_PUSHES, name, "DELETE");
+	gateway->seconds = series_of(gateway, RM_PUBLISH_SECONDS);
+	gateway->groups = series_of(gateway, RM_GROUPS);
+	gateway->maker.parse_errors = series_of(gateway, RM_PARSE_ERRORS);
+	gateway->maker.rewrite_seconds = metrics_plain(metrics, RM_DECOMPRESS_SECONDS);
+}
+
+struct sink *push_gateway_open(
+	const struct sink_context *context, const struct push_gateway_settings *settings)
+{
+	static const struct fetch_options options = {.user_agent = "prometheus-streams/" VERSION};
+	struct push_gateway *gateway = xcalloc(1, sizeof(*gateway));
+
+	gateway->base = (struct sink){.ops = &push_gateway_ops, .name = settings->name};
+	gateway->context = *context;
+	gateway->settings = settings;
+	gateway->base_url = base_url(settings->url);
+	gateway->shown_url = url_redact(gateway->base_url);
+	gateway->fetch = fetch_open(context->loop, &options);
+	gateway->claims = push_claims_new();
+	gateway->maker = (struct push_maker){
+		.sink = settings->name,
+		.context = &gateway->context,
+		.settings = settings,
+		.claims = gateway->claims,
+	};
+	gateway->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
+	gateway->readiness.is_ready = true;
+	TAILQ_INIT(&gateway->pushes);
+	TAILQ_INIT(&gateway->removals);
+	TAILQ_INIT(&gateway->targets);
+	uv_timer_init(context->loop, &gateway->timer);
+	gateway->timer.data = gateway;
+	resolve_series(gateway);
+	return &gateway->base;
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Jobs. A scrape that cannot be decoded or read becomes `up 0`, as a failed one. The paths of its
+ * groups are claimed before anything is sent, so that a claim covers whatever may have reached the
+ * gateway.
+ */
+#include "receiver/sink/push_job.h"
+
+#include "common/core/clock.h"
+#include "receiver/metrics.h"
+#include "receiver/sink/push_body.h"
+#include "receiver/sink/push_path.h"
+
+static struct push_step *add_step(struct push_job *job, struct push_claim *claim)
+{
+	struct push_step *step = &job->steps[job->count++];
+
+	*step = (struct push_step){.job = job, .claim = claim};
+	return step;
+}
+
+/* From a frame to the bodies of its groups. */
+
+static struct push_target describe(const struct push_maker *maker, const struct target *target)
+{
+	const struct frame *frame = target->in_flight;
+
+	return (struct push_target){
+		.job = slice_from(target->job),
+		.instance = slice_from(target->instance),
+		.publisher = slice_from(maker->settings->publisher_label ? target->publisher : ""),
+		.labels = &target->labels,
+		.time_ms = frame->scrape.time_ms,
+		.duration_s = frame->scrape.duration_s,
+		.up = frame->scrape.up,
+		.honor_labels = (frame->scrape.flags & WIRE_HONOR_LABELS) != 0,
+		.allow_loop = (frame->scrape.flags & WIRE_ALLOW_LOOP) != 0,
+	};
+}
+
+static void discard(struct push_maker *maker, const struct target *target, const char *reason)
+{
+	tally_discard(maker->context->tally, slice_from(target->publisher), reason);
+}
+
+static bool decode(struct push_maker *maker, const struct target *target, const struct frame *frame,
+	struct buf *out)
+{
+	static const char *const reasons[] = {
+		[CODEC_TOO_LARGE] = "too_large",
+		[CODEC_CORRUPT] = "corrupt",
+		[CODEC_UNSUPPORTED] = "unsupported_encoding",
+	};
+	enum codec_status status = codec_decode(maker->context->codec, frame->scrape.encoding,
+		frame->body, (size_t)maker->context->settings->max_scrape_bytes, out);
+
+	if (status == CODEC_OK)
+		return true;
+	discard(maker, target, reasons[status]);
+	log_limited(&maker->undecodable, LOG_WARN,
+		"a scrape cannot be decoded; it is delivered as up 0", LOG_S("sink", maker->sink),
+		LOG_S("publisher", target->publisher), LOG_S("job", target->job),
+		LOG_S("instance", target->instance), LOG_S("reason", reasons[status]));
+	return false;
+}
+
+static bool rewrite(struct push_maker *maker, struct push_state *state,
+	const struct push_target *pushed, struct slice exposition, struct push_body *body)
+{
+	struct target *target = state->target;
+	struct err err = {""};
+	enum push_verdict verdict = push_body_build(body, exposition, pushed, &err);
+
+	if (verdict == PUSH_OK)
+		return true;
+	push_body_fini(body);
+	if (verdict == PUSH_MALFORMED) {
+		series_inc(maker->parse_errors);
+		log_limited(&state->malformed, LOG_WARN,
+			"a scrape is malformed; it is delivered as up 0",
+			LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
+			LOG_S("job", target->job), LOG_S("instance", target->instance),
+			LOG_S("error", err.text));
+		return false;
+	}
+	discard(maker, target, "loop");
+	log_limited(&maker->loop, LOG_WARN,
+		"a target exposes what we push (a loop: is it our Push Gateway, or does it scrape "
+		"one?); it is delivered as up 0 unless allow_loop is set",
+		LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
+		LOG_S("job", target->job), LOG_S("instance", target->instance));
+	return false;
+}
+
+static void make_body(struct push_maker *maker, struct push_state *state,
+	const struct push_target *pushed, struct push_body *body)
+{
+	const struct frame *frame = state->target->in_flight;
+	uint64_t begin_us = clock_mono_us();
+	struct buf decoded = {0};
+
+	if (!frame->scrape.up || !decode(maker, state->target, frame, &decoded) ||
+		!rewrite(maker, state, pushed, buf_slice(&decoded), body))
+		push_body_minimal(body, pushed);
+	buf_free(&decoded);
+	series_observe(maker->rewrite_seconds, (double)(clock_mono_us() - begin_us) / 1e6);
+}
+
+/* Claims. */
+
+/* NULL where another target holds the group, or where the path came twice in this round. */
+static struct push_claim *claim_path(
+	struct push_maker *maker, struct push_state *state, const char *path)
+{
+	bool is_repeated = false;
+	struct push_claim *claim =
+		push_claims_take(maker->claims, &state->holder, path, &is_repeated);
+	const struct target *holder;
+
+	if (claim->holder == &state->holder)
+		return is_repeated ? NULL : claim;
+	holder = container_of(claim->holder, struct push_state, holder)->target;
+	discard(maker, state->target, "path_conflict");
+	log_limited(&maker->conflict, LOG_WARN,
+		"a group of the Push Gateway belongs to another target and stays with it; if they "
+		"are targets of different publishers, set publisher_label: true",
+		LOG_S("sink", maker->sink), LOG_S("path", path),
+		LOG_S("publisher", state->target->publisher), LOG_S("job", state->target->job),
+		LOG_S("instance", state->target->instance),
+		LOG_S("holder_publisher", holder->publisher), LOG_S("holder_job", holder->job),
+		LOG_S("holder_instance", holder->instance));
+	return NULL;
+}
+
+static void add_puts(struct push_maker *maker, struct push_job *job, struct push_claim *own,
+	struct push_body *body)
+{
+	for (size_t i = 0; i < body->count; i++) {
+		struct push_group *group = &body->groups[i];
+		struct push_claim *claim =
+			i == 0 ? own : claim_path(maker, job->state, buf_cstr(&group->path));
+		struct push_step *step;
+
+		if (claim == NULL)
+			continue;
+		step = add_step(job, claim);
+		step->body = buf_take(&group->body);
+		step->is_own = i == 0;
+	}
+}
+
+/* One DELETE for each group that the target held and has not asked for since `round` began. */
+static void add_deletes(struct push_job *job, uint64_t round)
+{
+	struct push_claim *claim;
+
+	TAILQ_FOREACH (claim, &job->state->holder.claims, of_holder) {
+		if (claim->round < round)
+			add_step(job, claim)->is_delete = true;
+	}
+}
+
+static size_t count_claims(const struct push_state *state)
+{
+	const struct push_claim *claim;
+	size_t count = 0;
+
+	TAILQ_FOREACH (claim, &state->holder.claims, of_holder)
+		count++;
+	return count;
+}
+
+/* The claim on the target's own group, NULL if its frame must be refused untouched. */
+static struct push_claim *claim_own(
+	struct push_maker *maker, struct push_state *state, const struct push_target *pushed)
+{
+	struct push_claim *claim;
+	struct buf path = {0};
+
+	if (pushed->labels->count > PUSH_MAX_TARGET_LABELS) {
+		discard(maker, state->target, "too_many_labels");
+		return NULL;
+	}
+	push_path(&path, pushed->job, pushed->instance, pushed->publisher, pushed->labels);
+	claim = claim_path(maker, state, buf_cstr(&path));
+	buf_free(&path);
+	return claim;
+}
+
+static struct push_job *allocate(struct push_state *state, size_t steps)
+{
+	struct push_job *job = xcalloc(1, sizeof(*job));
+
+	job->state = state;
+	job->steps = xcalloc(steps, sizeof(*job->steps));
+	return job;
+}
+
+struct push_job *push_job_new(struct push_maker *maker, struct push_state *state)
+{
+	struct push_target pushed = describe(maker, state->target);
+	struct push_claim *own;
+	struct push_body body;
+	struct push_job *job;
+
+	state->holder.round++;
+	own = claim_own(maker, state, &pushed);
+	if (own == NULL)
+		return NULL;
+	make_body(maker, state, &pushed, &body);
+	job = allocate(state, body.count + count_claims(state));
+	add_puts(maker, job, own, &body);
+	add_deletes(job, state->holder.round);
+	push_body_fini(&body);
+	return job;
+}
+
+struct push_job *push_job_new_removal(struct push_state *state)
+{
+	struct push_job *job = allocate(state, count_claims(state));
+
+	job->is_removal = true;
+	add_deletes(job, UINT64_MAX);
+	return job;
+}
+
+void push_step_set_remains(const struct push_maker *maker, struct push_step *step)
+{
+	struct push_target pushed = describe(maker, step->job->state->target);
+
+	step->is_remains = true;
+	push_body_remains(&step->body, &pushed, step->is_own);
+}
+
+void push_job_free(struct push_job *job)
+{
+	if (job == NULL)
+		return;
+	for (size_t i = 0; i < job->count; i++)
+		buf_free(&job->steps[i].body);
+	free(job->steps);
+	free(job);
+}

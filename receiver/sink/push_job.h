@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_RECEIVER_SINK_PUSH_JOB_H
+#define PS_RECEIVER_SINK_PUSH_JOB_H
+/*
+ * What is to be done at the gateway for one target: PUT its groups and DELETE those that vanished,
+ * or DELETE all of them. It decides what, counts and logs what cannot go, and sends nothing; the
+ * order and the sending are push_gateway.c's. Loop thread.
+ */
+#include "common/core/log.h"
+#include "receiver/sink/push_claims.h"
+#include "receiver/sink/sink.h"
+
+struct push_job;
+
+/* What jobs are made with; embedded in the sink. */
+struct push_maker {
+	const char *sink; /* its name */
+	const struct sink_context *context;
+	const struct push_gateway_settings *settings;
+	struct push_claims *claims;
+	struct series *parse_errors, *rewrite_seconds;
+	struct log_limit conflict, loop, undecodable;
+};
+
+/* What the sink knows of a target: its sink_state. */
+struct push_state {
+	struct push_holder holder;
+	struct target *target;
+	struct push_job *job; /* NULL: none */
+	bool is_held;         /* its frame in flight waits for the end of a removal */
+	struct log_limit refused, malformed;
+	TAILQ_ENTRY(push_state) of_sink;
+};
+
+/* One request of a job. */
+struct push_step {
+	struct push_job *job;
+	struct push_claim *claim; /* NULL once released */
+	struct buf body;
+	bool is_delete;
+	bool is_own;                     /* the target's own group, not one that it exposes */
+	bool is_remains;                 /* refused; now what is left goes there */
+	struct fetch_transfer *transfer; /* the sink's; NULL: not running */
+};
+
+struct push_job {
+	struct push_state *state;
+	bool is_removal;
+	struct push_step *steps;
+	size_t count;
+
+	/* The sink's. */
+	struct push_gateway *gateway;
+	size_t next; /* steps from here on have not begun */
+	size_t outstanding;
+	bool must_retry, was_refused;
+	bool is_listed;
+	TAILQ_ENTRY(push_job) in_turn;
+};
+
+/*
+ * The job for the target's frame in flight. NULL where that is to be refused without touching the
+ * gateway: its own group belongs to another target, say. At least one step.
+ */
+struct push_job *push_job_new(struct push_maker *maker, struct push_state *state) MUST_CHECK;
+
+/* Deletes all that the target holds, which must be something. */
+struct push_job *push_job_new_removal(struct push_state *state) MUST_CHECK;
+
+/* Makes the body of a refused step what may stand there instead. */
+void push_step_set_remains(const struct push_maker *maker, struct push_step *step);
+
+/* No transfer may run. NULL is allowed. */
+void push_job_free(struct push_job *job);
+
+#endif
