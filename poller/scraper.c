@@ -44,23 +44,23 @@ struct scraper {
 	int to_close;
 };
 
-static void log_scrape(struct slot *slot, struct log_limit *limit, enum log_level level,
-	const char *msg, const char *error)
+static const char *job_of(const struct slot *slot)
 {
-	char *url = url_redact(slot->target->settings->url);
+	return slot->target->job->settings->name;
+}
 
-	log_limited(limit, level, msg, LOG_S("job", slot->target->job->settings->name),
-		LOG_S("instance", slot->target->settings->instance), LOG_S("url", url),
-		LOG_S("error", error), LOG_I("failures", slot->failures));
-	free(url);
+static const char *instance_of(const struct slot *slot)
+{
+	return slot->target->settings->instance;
 }
 
 static void note_up(struct slot *slot)
 {
 	if (!slot->is_down)
 		return;
+	log_limited(&slot->up_limit, LOG_INFO, "target is up again", LOG_S("job", job_of(slot)),
+		LOG_S("instance", instance_of(slot)), LOG_I("failures", slot->failures));
 	slot->is_down = false;
-	log_scrape(slot, &slot->up_limit, LOG_INFO, "target is up again", "");
 	slot->failures = 0;
 }
 
@@ -68,14 +68,18 @@ static void note_down(struct slot *slot, const char *error)
 {
 	uint64_t now_ms = clock_mono_ms();
 	bool is_news = !slot->is_down;
+	char *url;
 
 	slot->is_down = true;
 	slot->failures++;
 	if (!is_news && now_ms - slot->down_said_ms < STILL_DOWN_LOG_MS)
 		return;
 	slot->down_said_ms = now_ms;
-	log_scrape(slot, &slot->down_limit, LOG_WARN, is_news ? "scrape failed" : "target is down",
-		error);
+	url = url_redact(slot->target->settings->url);
+	log_limited(&slot->down_limit, LOG_WARN, is_news ? "scrape failed" : "scrapes still fail",
+		LOG_S("job", job_of(slot)), LOG_S("instance", instance_of(slot)), LOG_S("url", url),
+		LOG_S("error", error), LOG_I("failures", slot->failures));
+	free(url);
 }
 
 static void count(struct slot *slot, enum scrape_outcome outcome, size_t bytes, double seconds)
@@ -89,7 +93,7 @@ static void count(struct slot *slot, enum scrape_outcome outcome, size_t bytes, 
 		return;
 	if (slot->errors == NULL)
 		slot->errors = metrics_series(slot->scraper->options.metrics, PM_POLL_ERRORS,
-			job->settings->name, slot->target->settings->instance);
+			job_of(slot), instance_of(slot));
 	series_inc(slot->errors);
 }
 
