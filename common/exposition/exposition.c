@@ -465,10 +465,12 @@ int64_t expo_timestamp_ms(struct slice timestamp)
 
 bool expo_metric_name_is_legacy(struct slice name)
 {
-	const char *end = name.ptr + name.len;
+	const char *end;
 
-	return name.len > 0 && char_is(*name.ptr, CHAR_NAME_START) &&
-	       skip_class(name.ptr, end, CHAR_NAME) == end;
+	if (name.len == 0 || !char_is(*name.ptr, CHAR_NAME_START))
+		return false;
+	end = name.ptr + name.len;
+	return skip_class(name.ptr, end, CHAR_NAME) == end;
 }
 
 int64_t expo_count_samples(struct slice input, struct err *err)

@@ -267,6 +267,8 @@ enum number_result number_parse(struct slice text, double *value)
 {
 	struct decimal d;
 
+	if (text.len == 0)
+		return NUMBER_MALFORMED;
 	if (!read_decimal(text, &d))
 		return parse_word(text, value);
 	return convert(&d, value);

@@ -98,7 +98,8 @@ void expo_escape(struct slice raw, struct buf *out)
 		buf_append_char(out, c == '\n' ? 'n' : c);
 		plain = i + 1;
 	}
-	buf_append(out, raw.ptr + plain, raw.len - plain);
+	if (plain < raw.len)
+		buf_append(out, raw.ptr + plain, raw.len - plain);
 }
 
 static bool has_escape(const struct expo_label *label)
