@@ -20,6 +20,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <time.h>
 
 #define BATCH_MESSAGES         500
 #define BATCH_MIN_BYTES        ((uint64_t)8 << 20)
@@ -202,7 +203,7 @@ static void on_expired(struct consumer *consumer, struct slice words)
 	uint64_t age_ms = clock_mono_ms() - consumer->pulled_ms;
 
 	(void)words;
-	/* Too young to have expired: this was a request from before a reconnect. */
+	/* Too young to have expired: that was a request given up for lost. */
 	if (age_ms + EXPIRY_TOLERANCE_MS >= PULL_EXPIRES_MS)
 		end_pull(consumer);
 }
@@ -352,11 +353,38 @@ static void bind_durable(struct consumer *consumer)
 	pull(consumer);
 }
 
-static void on_found(struct consumer *consumer, const struct js_consumer_info *info)
+/* Seconds since the epoch of "2026-01-02T03:04:05.678Z", as the server writes times; -1 if unread.
+ */
+static time_t parse_created(const char *created)
 {
-	if (strcmp(consumer->created, info->created) != 0)
+	struct tm tm = {0};
+
+	return strptime(created, "%Y-%m-%dT%H:%M:%S", &tm) == NULL ? -1 : timegm(&tm);
+}
+
+/*
+ * Whether this durable is another one than we were bound to last. After a restart nats-server 2.9
+ * gives a slightly different time of creation for the same one (seen: 150 us).
+ */
+static bool is_anew(const struct consumer *consumer, const struct js_consumer_info *info)
+{
+	time_t before = parse_created(consumer->created);
+	time_t now = parse_created(info->created);
+
+	if (before == -1 || now == -1)
+		return strcmp(consumer->created, info->created) != 0;
+	return before > now + 1 || now > before + 1 ||
+	       (consumer->state != CONSUMER_BOUND &&
+		       info->delivered_consumer_seq < consumer->last_consumer_seq);
+}
+
+static void on_found(struct consumer *consumer, bool is_made, const struct js_consumer_info *info)
+{
+	if (is_made || is_anew(consumer, info))
 		consumer->generation++;
 	snprintf(consumer->created, sizeof(consumer->created), "%s", info->created);
+	if (is_made)
+		consumer->last_consumer_seq = 0;
 	consumer->pending = info->num_pending;
 	consumer->pending_is_known = true;
 	bind_durable(consumer);
@@ -391,7 +419,8 @@ static void on_verdict(void *arg, enum durable_verdict verdict, const struct js_
 		return; /* on_down follows */
 	switch (verdict) {
 	case DURABLE_FOUND:
-		on_found(consumer, info);
+	case DURABLE_MADE:
+		on_found(consumer, verdict == DURABLE_MADE, info);
 		break;
 	case DURABLE_UNCHECKED:
 		on_unchecked(consumer);

@@ -38,13 +38,14 @@ static bool contradicts(
 	return true;
 }
 
-static void judge(struct durable *durable, const struct js_consumer_info *info)
+static void judge(
+	struct durable *durable, enum durable_verdict verdict, const struct js_consumer_info *info)
 {
 	const struct js_consumer_settings *settings = &durable->settings;
 	struct err how, why;
 
 	if (!contradicts(durable, info, &how)) {
-		durable->on_verdict(durable->arg, DURABLE_FOUND, info, NULL);
+		durable->on_verdict(durable->arg, verdict, info, NULL);
 		return;
 	}
 	err_setf(&why,
@@ -90,7 +91,7 @@ static void on_created(
 	log_info("durable created", LOG_S("stream", durable->settings.stream),
 		LOG_S("durable", durable->settings.durable),
 		LOG_S("filter", durable->settings.filter_subject));
-	judge(durable, &info);
+	judge(durable, DURABLE_MADE, &info);
 }
 
 static void create(struct durable *durable)
@@ -144,7 +145,7 @@ static void on_info(
 	if (info.error.code != 0)
 		on_refused_info(durable, &info.error);
 	else
-		judge(durable, &info);
+		judge(durable, DURABLE_FOUND, &info);
 }
 
 void durable_find(struct durable *durable)

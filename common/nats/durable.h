@@ -11,12 +11,13 @@
 
 enum durable_verdict {
 	DURABLE_FOUND,       /* `info` describes it */
+	DURABLE_MADE,        /* by us, just now; likewise */
 	DURABLE_UNCHECKED,   /* no permission to ask: said once; pulling will tell */
 	DURABLE_UNREACHABLE, /* no answer in time; `why` */
 	DURABLE_FAILED,      /* `why` */
 	DURABLE_CONTRADICTS, /* `why`, with the command that removes it */
 };
-/* `info` only with DURABLE_FOUND, `why` with the last three; both end with the call. */
+/* `info` only with the first two, `why` with the last three; both end with the call. */
 typedef void (*durable_callback)(void *arg, enum durable_verdict verdict,
 	const struct js_consumer_info *info, const char *why);
 

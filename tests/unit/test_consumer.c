@@ -24,7 +24,7 @@
 #define GOOD(created, pending) DURABLE(created, pending, CONFIG)
 #define ERROR(code, err_code, words)                                                               \
 	"{\"error\":{\"code\":" #code ",\"err_code\":" #err_code ",\"description\":\"" words "\"}" \
-											     "}"
+	"}"
 #define NO_DURABLE  ERROR(404, 10014, "consumer not found")
 #define NO_STREAM   ERROR(404, 10059, "stream not found")
 #define BATCH       500
@@ -300,8 +300,7 @@ static void test_reconnect(void **state)
 	assert_int_equal(fake_link.asked, 1);
 	assert_true(fake_answer(INFO, GOOD(CREATED1, 0)));
 	assert_int_equal(fake_link.asked, 2);
-	message(0);
-	assert_int_equal(test.generation, 1);
+	assert_true(consumer_is_ready(test.consumer, NULL));
 }
 
 /* -- pulling --------------------------------------------------------------------------------- */
@@ -399,6 +398,37 @@ static void test_pause(void **state)
 	assert_int_equal(fake_link.asked, 2);
 	consumer_pause(test.consumer, false);
 	assert_int_equal(fake_link.asked, 2);
+}
+
+static const struct {
+	const char *name, *before, *after;
+	uint64_t delivered; /* before the connection was lost */
+	bool is_anew;
+} rebinds[] = {
+	{"the same", GOOD(CREATED1, 0), GOOD(CREATED1, 0), 0, false},
+	{"another", GOOD(CREATED1, 0), GOOD(CREATED2, 0), 0, true},
+	{"the same, as a restarted server says it", GOOD("2026-01-01T00:00:00.9999Z", 0),
+		GOOD("2026-01-01T00:00:01.0001Z", 0), 0, false},
+	{"its sequence fell back", GOOD(CREATED1, 0), GOOD(CREATED1, 0), 3, true},
+	{"times that cannot be read", GOOD("then", 0), GOOD("now", 0), 0, true},
+	{"a time that cannot be read", GOOD("then", 0), GOOD("then", 0), 0, false},
+};
+
+static void test_generation_after_reconnect(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rebinds); i++) {
+		print_message("%s\n", rebinds[i].name);
+		setup(state);
+		open_bound(rebinds[i].before);
+		for (uint64_t n = 0; n < rebinds[i].delivered; n++)
+			message(0);
+		fake_down("bye");
+		fake_up();
+		assert_true(fake_answer(INFO, rebinds[i].after));
+		message(0);
+		assert_int_equal(test.generation, 1 + rebinds[i].is_anew);
+		teardown(state);
+	}
 }
 
 static void test_durable_deleted(void **state)
@@ -673,6 +703,7 @@ int main(void)
 		TEST(test_brief_pulls_are_spaced),
 		TEST(test_message_larger_than_the_request),
 		TEST(test_pause),
+		cmocka_unit_test(test_generation_after_reconnect),
 		TEST(test_durable_deleted),
 		TEST(test_stream_deleted),
 		TEST(test_request_lost),
