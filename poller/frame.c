@@ -119,22 +119,28 @@ static enum frame_outcome build(
 	return outcome;
 }
 
-static void fail_too_large(struct scrape *scrape, size_t max_bytes)
+/* `came_bytes` is what the target sent: that is what people can look up. */
+static void fail_too_large(struct scrape *scrape, size_t came_bytes, size_t max_bytes)
 {
-	struct buf text = {0};
+	struct buf came = {0}, max = {0};
 
-	buf_append_str(&text, "scrape of ");
-	frame_format_size(scrape->body.len, &text);
-	buf_append_str(&text, " exceeds the server's ");
-	frame_format_size(max_bytes, &text);
-	buf_append_str(&text, " message limit");
-	scrape_fail(scrape, "%s", buf_cstr(&text));
-	buf_free(&text);
+	frame_format_size(came_bytes, &came);
+	frame_format_size(max_bytes, &max);
+	if (slice_eq(buf_slice(&came), buf_slice(&max)))
+		scrape_fail(scrape,
+			"scrape of %zu bytes exceeds the server's %zu bytes message limit",
+			came_bytes, max_bytes);
+	else
+		scrape_fail(scrape, "scrape of %s exceeds the server's %s message limit",
+			buf_cstr(&came), buf_cstr(&max));
+	buf_free(&came);
+	buf_free(&max);
 }
 
 enum frame_outcome frame_make(const struct frame_maker *maker, struct scrape *scrape,
 	size_t max_bytes, struct nats_outgoing **message)
 {
+	size_t came_bytes = scrape->body.len;
 	enum frame_outcome outcome;
 
 	encode_body(maker, scrape);
@@ -145,7 +151,7 @@ enum frame_outcome frame_make(const struct frame_maker *maker, struct scrape *sc
 	outcome = build(scrape, max_bytes, message);
 	if (outcome != FRAME_TOO_LARGE)
 		return outcome;
-	fail_too_large(scrape, max_bytes);
+	fail_too_large(scrape, came_bytes, max_bytes);
 	outcome = build(scrape, max_bytes, message);
 	return outcome == FRAME_WHOLE ? FRAME_TOO_LARGE : FRAME_IMPOSSIBLE;
 }

@@ -471,6 +471,22 @@ static void test_too_large_becomes_down(void **state)
 	scene_close(&scene);
 }
 
+static void test_too_large_by_a_little(void **state)
+{
+	struct scene scene;
+	struct buf body = {0};
+
+	(void)state;
+	scene_open(&scene, COMPRESSION_PASSTHROUGH);
+	publisher->room = 1;
+	append_noise(&body, (1 << 20) + 1);
+	push(&scene, TIME_MS, ENCODING_IDENTITY, buf_slice(&body));
+	assert_header(0, "Ps-Error: scrape of 1048577 bytes exceeds the server's 1048576 bytes "
+			 "message limit\n");
+	buf_free(&body);
+	scene_close(&scene);
+}
+
 /* Every size around the bound: what is sent never passes it (publisher_send above asserts). */
 static void test_bound_is_exact(void **state)
 {
@@ -618,6 +634,7 @@ int main(void)
 		cmocka_unit_test(test_corrupt_gzip_goes_as_it_came),
 		cmocka_unit_test(test_large_text_is_compressed_anyway),
 		cmocka_unit_test(test_too_large_becomes_down),
+		cmocka_unit_test(test_too_large_by_a_little),
 		cmocka_unit_test(test_bound_is_exact),
 		cmocka_unit_test(test_no_room_for_headers),
 		cmocka_unit_test(test_refused_is_said_once),
