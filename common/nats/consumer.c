@@ -533,18 +533,36 @@ void consumer_pause(struct consumer *consumer, bool paused)
 	pull(consumer);
 }
 
+/* Takes the content of `body`; false while down: the stream then delivers the message again. */
+static bool answer_delivery(struct consumer *consumer, struct slice reply, struct buf *body)
+{
+	struct nats_outgoing *answer;
+
+	if (!nats_link_is_up(consumer->options.link)) {
+		buf_free(body);
+		return false;
+	}
+	answer = nats_outgoing_new(reply, NULL, body);
+	nats_link_publish(consumer->options.link, answer);
+	nats_outgoing_unref(answer);
+	return true;
+}
+
 void consumer_ack(struct consumer *consumer, struct slice reply)
 {
 	struct buf body = {0};
-	struct nats_outgoing *ack;
 
-	if (!nats_link_is_up(consumer->options.link))
-		return;
 	buf_append_str(&body, "+ACK");
-	ack = nats_outgoing_new(reply, NULL, &body);
-	nats_link_publish(consumer->options.link, ack);
-	nats_outgoing_unref(ack);
-	consumer->counts.acks++;
+	if (answer_delivery(consumer, reply, &body))
+		consumer->counts.acks++;
+}
+
+void consumer_give_back(struct consumer *consumer, struct slice reply, int64_t delay_ms)
+{
+	struct buf body = {0};
+
+	buf_appendf(&body, "-NAK {\"delay\": %lld}", (long long)delay_ms * 1000000);
+	(void)answer_delivery(consumer, reply, &body);
 }
 
 const struct consumer_counts *consumer_counts(const struct consumer *consumer)
