@@ -32,8 +32,7 @@ void nats_api_outcome(struct err *err, enum nats_reply outcome, const char *text
 		[NATS_REPLY_OK] = "answered",
 		[NATS_REPLY_TIMEOUT] = "no answer in time",
 		[NATS_REPLY_DENIED] = "no permission",
-		[NATS_REPLY_NO_RESPONDERS] = "JetStream does not answer: it is not enabled here, "
-					     "or out of reach",
+		[NATS_REPLY_NO_RESPONDERS] = "JetStream is not enabled, or out of reach",
 		[NATS_REPLY_DOWN] = "the connection went down",
 	};
 

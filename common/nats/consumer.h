@@ -4,7 +4,7 @@
 /*
  * One durable pull consumer: finds it or creates it, never alters it, pulls in batches with one
  * request outstanding, notices by heartbeats when it or its stream is gone, and acks on demand.
- * Loop thread.
+ * Loop thread. Opened after its link and closed before it.
  */
 #include "common/nats/jetstream.h"
 #include "common/nats/link.h"
@@ -14,8 +14,8 @@ struct consumer;
 struct consumer_message {
 	struct nats_incoming *incoming; /* the handler's to free */
 	struct js_delivery delivery;
-	uint64_t generation; /* changes when the durable was made anew: sequences may have restarted
-			      */
+	/* Changes when the durable was made anew: its sequences may have restarted. */
+	uint64_t generation;
 };
 
 struct consumer_options {
@@ -60,6 +60,10 @@ void consumer_ack(struct consumer *consumer, struct slice reply);
 void consumer_give_back(struct consumer *consumer, struct slice reply, int64_t delay_ms);
 
 const struct consumer_counts *consumer_counts(const struct consumer *consumer);
+/*
+ * Frees once its handles are closed. What was pulled and not yet delivered comes again after the
+ * durable's ack_wait: pause first and let it arrive, where that matters.
+ */
 void consumer_close(struct consumer *consumer, void (*on_closed)(void *arg), void *arg);
 
 #endif

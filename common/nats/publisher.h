@@ -4,7 +4,8 @@
 /*
  * Publishes to one stream with acknowledgements: checks (or creates) the stream, keeps a bounded
  * number of messages unacked, and sends an unacked one again, unchanged, until it is acked or
- * refused for good. It holds no queue beyond that: its user waits for room. Loop thread.
+ * refused for good. It holds no queue beyond that: its user waits for room. Loop thread. Opened
+ * after its link and closed before it.
  */
 #include "common/nats/link.h"
 
@@ -56,7 +57,8 @@ void publisher_send(struct publisher *publisher, struct nats_outgoing *message, 
 size_t publisher_unacked(const struct publisher *publisher);
 const struct publisher_counts *publisher_counts(const struct publisher *publisher);
 
-/* Drops what is unacked (on_done is not called) and frees once its handles are closed. */
+/* May be called from inside the callbacks. Drops what is unacked (on_done is not called) and frees
+ * once its handles are closed. */
 void publisher_close(struct publisher *publisher, void (*on_closed)(void *arg), void *arg);
 
 #endif

@@ -46,6 +46,7 @@ struct nats_link {
 	struct nats_link_listener *listeners;
 	struct fake_requests requests;
 	struct nats_inbox *inbox;
+	int cancelled;        /* requests */
 	int asked;            /* by nats_inbox_ask */
 	struct buf asks;      /* the last one: "<subject> <body>" */
 	int published;        /* by nats_link_publish */
@@ -193,6 +194,7 @@ void nats_link_cancel(struct nats_link *link, uint64_t id)
 
 	TAILQ_FOREACH (request, &link->requests, entry)
 		if (request->id == id) {
+			link->cancelled++;
 			fake_forget(request);
 			return;
 		}

@@ -200,7 +200,7 @@ static const struct {
 	{"nonsense", NATS_REPLY_OK, "[1]", NULL, "cannot check durable \"d\"", MAX_BACKOFF},
 	{"not enabled", NATS_REPLY_OK, ERROR(503, 10039, "jetstream not enabled for account"), NULL,
 		"jetstream not enabled for account", MAX_BACKOFF},
-	{"no JetStream", NATS_REPLY_NO_RESPONDERS, "", NULL, "JetStream does not answer",
+	{"no JetStream", NATS_REPLY_NO_RESPONDERS, "", NULL, "JetStream is not enabled",
 		MAX_BACKOFF},
 	{"no answer", NATS_REPLY_TIMEOUT, "", NULL, "no answer in time", MAX_BACKOFF},
 };

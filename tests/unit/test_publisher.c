@@ -15,7 +15,7 @@
 #define GOOD_INFO   "{\"created\":\"2026-01-01T00:00:00Z\"," GOOD_CONFIG "}"
 #define ERROR(code, err_code, words)                                                               \
 	"{\"error\":{\"code\":" #code ",\"err_code\":" #err_code ",\"description\":\"" words "\"}" \
-											     "}"
+	"}"
 #define NOT_FOUND   ERROR(404, 10059, "stream not found")
 #define FULL        ERROR(503, 10077, "maximum messages exceeded")
 #define TOO_LARGE   ERROR(400, 10054, "message size exceeds maximum allowed")
@@ -214,7 +214,7 @@ static const struct {
 		"error 500 (1)"},
 	{"nonsense", false, NATS_REPLY_OK, "nonsense", NULL, "cannot check stream \"S\""},
 	{"may not ask", true, NATS_REPLY_DENIED, "permission missing", NULL, NULL},
-	{"no JetStream", true, NATS_REPLY_NO_RESPONDERS, "", NULL, "JetStream does not answer"},
+	{"no JetStream", true, NATS_REPLY_NO_RESPONDERS, "", NULL, "JetStream is not enabled"},
 	{"no answer", false, NATS_REPLY_TIMEOUT, "", NULL, "no answer in time"},
 };
 
@@ -287,6 +287,7 @@ static void test_link_lost_while_checking(void **state)
 	open_publisher(true, 0);
 	assert_true(fake_answer(INFO, NOT_FOUND));
 	fake_down("connection closed");
+	assert_int_equal(fake_link.cancelled, 1); /* or a late end would meet the next check */
 	assert_why("connection closed");
 	fake_advance(60000);
 	assert_int_equal(fake_outstanding(NULL), 0);
