@@ -132,30 +132,69 @@ static void report_unknown(
 	free(home.path);
 }
 
-/* One scalar into the member. `add`: into a list that may hold some already. */
+/* Expands, parses, checks and stores the scalar. */
+static int set_expanded(
+	const struct config_key *key, void *member, struct slice text, struct err *err)
+{
+	struct buf expanded = {0};
+	bool is_unset;
+	int result = config_expand(text, &expanded, &is_unset, err);
+
+	if (result == 0)
+		result = config_set(key, member, buf_slice(&expanded), err);
+	buf_free(&expanded);
+	return result;
+}
+
+/* Another daemon's text: judged if its variables happen to be set, and kept as it was written. */
+static enum config_state keep_unexpanded(
+	const struct config_key *key, void *member, struct slice text, struct err *err)
+{
+	struct config_key unchecked = *key;
+	struct buf expanded = {0};
+	union {
+		char *text;
+		struct string_list list;
+	} trial = {.list = {0}};
+	bool is_unset;
+	int result = config_expand(text, &expanded, &is_unset, err);
+
+	if (result == 0)
+		result = config_set(key, &trial, buf_slice(&expanded), err);
+	else if (is_unset)
+		result = 0;
+	buf_free(&expanded);
+	if (key->type == CONFIG_STRINGS)
+		string_list_free(&trial.list);
+	else
+		free(trial.text);
+	unchecked.check = NULL;
+	unchecked.max = 0;
+	if (result != 0 || config_set(&unchecked, member, text, err) != 0)
+		return CONFIG_WRONG;
+	return CONFIG_UNKNOWN;
+}
+
+/* One scalar into the member, or added to it if that is a list. */
 static enum config_state read_scalar(struct config *config, const struct config_key *key,
 	void *member, const struct yaml_node *node)
 {
-	struct buf expanded = {0};
-	struct slice text = node->text;
-	struct err err;
+	bool expand = (key->flags & CONFIG_EXPAND) && node->kind == YAML_SCALAR &&
+		      memchr(node->text.ptr, '$', node->text.len) != NULL;
 	enum config_state state = CONFIG_GIVEN;
+	struct err err;
 
 	if (node->kind != YAML_SCALAR) {
 		config_error_at(config, node->position, "%s takes a single value, not a %s",
 			key->name, node->kind == YAML_MAPPING ? "mapping" : "list");
 		return CONFIG_WRONG;
 	}
-	if (key->flags & CONFIG_EXPAND) {
-		if (config_expand(text, &expanded, &err) != 0)
-			state = config->for_others ? CONFIG_UNKNOWN : CONFIG_WRONG;
-		text = (struct slice){buf_cstr(&expanded), expanded.len};
-	}
-	if (state == CONFIG_GIVEN && config_set(key, member, text, &err) != 0)
+	if (expand && config->for_others)
+		state = keep_unexpanded(key, member, node->text, &err);
+	else if ((expand ? set_expanded : config_set)(key, member, node->text, &err) != 0)
 		state = CONFIG_WRONG;
 	if (state == CONFIG_WRONG)
 		config_error_at(config, node->position, "%s: %s", key->name, err.text);
-	buf_free(&expanded);
 	return state;
 }
 

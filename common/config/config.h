@@ -94,7 +94,8 @@ struct config_table {
 /* A run over one document: what was asked, and what was wrong. */
 struct config {
 	const char *path;
-	unsigned audience; /* rows for others only may hold unset ${VAR}s */
+	unsigned audience; /* in rows that are only for others no ${VAR} is replaced, nor need it be
+			      set */
 	const struct config_table *root_table;
 	void *root;
 	struct config_object *root_object; /* while reading */
@@ -107,7 +108,8 @@ enum config_state {
 	CONFIG_ABSENT,
 	CONFIG_GIVEN,
 	CONFIG_WRONG,   /* reported; the member holds its default */
-	CONFIG_UNKNOWN, /* has an unset ${VAR} that does not matter here; NULL or empty */
+	CONFIG_UNKNOWN, /* for others, with variables: checked where they are set, stored as it
+			   stands */
 };
 
 /* One struct being filled, for its table's check. */
@@ -143,9 +145,9 @@ void config_read(struct config *config, const struct yaml_node *document);
  */
 size_t config_report(struct config *config, struct buf *out);
 
-/* Writes the struct as its keys; with `mask`, secrets as url_redact makes them. */
-void config_print(
-	const struct config_table *table, const void *value, struct yaml_writer *writer, bool mask);
+/* Writes the struct, read for this audience, as its keys; with `mask`, secrets are hidden. */
+void config_print(const struct config_table *table, const void *value, struct yaml_writer *writer,
+	unsigned audience, bool mask);
 void config_free(const struct config_table *table, void *value);
 
 /* The table and those below, each once; `path` is "jobs.<name>.targets", "" at the root. */

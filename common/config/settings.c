@@ -24,6 +24,7 @@ struct settings *settings_parse(
 		.root = settings};
 
 	settings->path = xstrdup(path);
+	settings->role = role;
 	if (document == NULL)
 		config_error_at(&config, position, "%s", err.text);
 	else
@@ -217,7 +218,7 @@ void settings_print(const struct settings *settings, struct buf *out)
 {
 	struct yaml_writer *writer = yaml_writer_new(out);
 
-	config_print(&settings_table, settings, writer, true);
+	config_print(&settings_table, settings, writer, SETTINGS_AUDIENCE(settings->role), true);
 	yaml_writer_free(writer);
 }
 

@@ -99,8 +99,12 @@ struct job_settings {
 	size_t written_group_count;
 };
 
+enum settings_role { SETTINGS_FOR_POLLER, SETTINGS_FOR_RECEIVER };
+
+/* The other daemon's parts are read too, but their ${VAR}s stay as they are: not for use. */
 struct settings {
 	char *path; /* the file it came from */
+	enum settings_role role;
 	bool verbose, debug;
 	char *logfile;  /* NULL: stderr */
 	char *identity; /* the publisher */
@@ -126,8 +130,6 @@ struct settings {
 	struct job_settings *jobs;
 	size_t job_count;
 };
-
-enum settings_role { SETTINGS_FOR_POLLER, SETTINGS_FOR_RECEIVER };
 
 /*
  * Reads and judges the file for one daemon. NULL if anything is wrong: `report` then holds every

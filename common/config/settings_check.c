@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What holds between keys: of the streams, of the sinks, and of the whole file for one daemon. */
 #include "common/config/settings_internal.h"
+#include "common/config/value.h"
 
 #include "common/core/table.h"
 #include "common/core/units.h"
@@ -223,7 +224,7 @@ static void settle_identity(struct config_object *object, struct settings *setti
 
 	if (settings->identity != NULL || config_state(object, "identity") == CONFIG_WRONG)
 		return;
-	if (gethostname(host, sizeof(host) - 1) != 0 || !utf8_is_valid(slice_from(host)) ||
+	if (gethostname(host, sizeof(host) - 1) != 0 || !config_is_utf8(slice_from(host)) ||
 		check_name(host, &err) != 0) {
 		config_error_at(object->config, object->position,
 			"identity is missing, and the host has no name that could be used");
@@ -336,8 +337,8 @@ void check_settings(struct config_object *object)
 	check_job_names(object->config, settings);
 	settle_sinks(object->config, settings);
 	warn_of_age(object, settings);
-	if (config_state(object, "monitor_address") == CONFIG_GIVEN &&
-		settings->monitor_port == 0 && config_state(object, "monitor_port") != CONFIG_WRONG)
+	if (!config_is_default(object, "monitor_address") && settings->monitor_port == 0 &&
+		config_state(object, "monitor_port") != CONFIG_WRONG)
 		config_warn_at(object->config, config_position(object, "monitor_address"),
 			"monitor_address has no effect without a monitor_port");
 	if (object->config->audience == SETTINGS_AUDIENCE(SETTINGS_FOR_POLLER))

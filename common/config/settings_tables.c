@@ -170,7 +170,7 @@ static const struct config_key job_keys[] = {
 		CONFIG_AT(struct job_settings, honor_labels),
 		.flags = CONFIG_INHERIT,
 		.help = "Whether a label of the scraped series wins over the target's label of the "
-			"same name; otherwise it is kept as exported_<name>."},
+			"same name; otherwise it is kept as `exported_<name>`."},
 	{.name = "targets",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct job_settings, written_targets),
@@ -256,8 +256,9 @@ static const struct config_table global_table = {
 	{                                                                                          \
 		.name = "topic", .type = CONFIG_STRING, CONFIG_AT(struct stream_settings, topic),  \
 		.fallback = "prometheus", .max = 128, .check = check_topic,                        \
-		.help = "The first token or tokens of all subjects; the stream takes <topic> and " \
-			"<topic>.>."                                                               \
+		.help = "The first token or tokens of all subjects; the stream takes `<topic>` "   \
+			"and "                                                                     \
+			"`<topic>.>`."                                                             \
 	}
 
 static const struct config_key poller_stream_keys[] = {
@@ -344,7 +345,8 @@ static const struct config_key receiver_stream_keys[] = {
 		.flags = CONFIG_REQUIRED,
 		.max = NAME_MAX_LEN,
 		.check = check_durable_part,
-		.help = "Names the durable consumers, <client_id>_<sink>: unique to each receiver "
+		.help = "Names the durable consumers, `<client_id>_<sink>`: unique to each "
+			"receiver "
 			"of "
 			"a stream, and the same after a restart."},
 	{.name = "filter",
@@ -357,7 +359,8 @@ static const struct config_key receiver_stream_keys[] = {
 		.type = CONFIG_BOOL,
 		CONFIG_AT(struct stream_settings, legacy),
 		.fallback_note = "true if `cluster_id` is given, else false",
-		.help = "Whether to consume also what the original program publishes on <topic>."},
+		.help = "Whether to consume also what the original program publishes on "
+			"`<topic>`."},
 };
 
 static const struct config_table receiver_stream_table = {
@@ -486,6 +489,7 @@ static const struct config_key settings_keys[] = {
 		.fallback = "1m",
 		.min = 10,
 		.max = INT64_MAX,
+		.audience = FOR_POLLER,
 		.help = "How often targets are scraped where their job does not say it."},
 	{.name = "scrape_timeout",
 		.type = CONFIG_DURATION,
@@ -493,12 +497,14 @@ static const struct config_key settings_keys[] = {
 		.fallback_note = "`10s`, at most the interval",
 		.min = 10,
 		.max = INT64_MAX,
+		.audience = FOR_POLLER,
 		.help = "How long a scrape may take where its job does not say it. Never above "
 			"`scrape_interval`; a job with a shorter interval gets that."},
 	{.name = "body_size_limit",
 		.type = CONFIG_SIZE,
 		CONFIG_AT(struct settings, body_size_limit_bytes),
 		.fallback = "16MB",
+		.audience = FOR_POLLER,
 		.help = "A scrape whose body is this large or larger once decompressed fails. 0 is "
 			"no limit."},
 	{.name = "metrics_path",
@@ -506,31 +512,36 @@ static const struct config_key settings_keys[] = {
 		CONFIG_AT(struct settings, metrics_path),
 		.fallback = "/metrics",
 		.check = check_metrics_path,
+		.audience = FOR_POLLER,
 		.help = "The path of targets that are given without one."},
 	{.name = "scheme",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct settings, scheme),
 		.fallback = "http",
 		.check = check_scheme,
+		.audience = FOR_POLLER,
 		.help = "http or https, for the targets of `static_configs`."},
 	{.name = "params",
 		.type = CONFIG_MAP,
 		CONFIG_AT(struct settings, params),
 		COUNTED(struct settings, param_count),
 		.table = &param_table,
+		.audience = FOR_POLLER,
 		.help = "Query parameters of every scrape, each with a list of values."},
 	{.name = "honor_labels",
 		.type = CONFIG_BOOL,
 		CONFIG_AT(struct settings, honor_labels),
 		.fallback = "false",
+		.audience = FOR_POLLER,
 		.help = "Whether a label of the scraped series wins over the target's label of the "
-			"same name; otherwise it is kept as exported_<name>."},
+			"same name; otherwise it is kept as `exported_<name>`."},
 	{.name = "global",
 		.type = CONFIG_SECTION,
 		.offset = 0,
 		.size = sizeof(struct settings),
 		.flags = CONFIG_ALIAS,
 		.table = &global_table,
+		.audience = FOR_POLLER,
 		.help = "Prometheus' place for what stands at the top level here."},
 	{.name = "compression",
 		.type = CONFIG_ENUM,

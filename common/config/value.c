@@ -6,6 +6,7 @@
 #include "common/config/value.h"
 
 #include "common/core/units.h"
+#include "common/core/utf8.h"
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -207,6 +208,18 @@ static void format_enum(const struct config_key *key, const void *member, struct
 	buf_append_str(out, key->choices[*(const int *)member]);
 }
 
+bool config_is_utf8(struct slice text)
+{
+	size_t len;
+
+	for (; text.len > 0; text = (struct slice){text.ptr + len, text.len - len}) {
+		len = utf8_first(text);
+		if (len == 0)
+			return false;
+	}
+	return true;
+}
+
 /* What every text must be, whether from the file or through a variable. */
 static int check_text(const struct config_key *key, struct slice text, struct err *err)
 {
@@ -215,7 +228,7 @@ static int check_text(const struct config_key *key, struct slice text, struct er
 
 	if (text.len == 0)
 		return err_setf(err, "must not be empty");
-	if (!utf8_is_valid(text))
+	if (!config_is_utf8(text))
 		return err_setf(err, "is not valid UTF-8");
 	if (key->max > 0 && text.len > (size_t)key->max)
 		return err_setf(err, "is longer than %" PRId64 " bytes", key->max);
@@ -336,7 +349,7 @@ static size_t variable_length(struct slice text)
 }
 
 /* `text` follows "${"; what was used of it, or 0 and `err`. */
-static size_t expand_variable(struct slice text, struct buf *out, struct err *err)
+static size_t expand_variable(struct slice text, struct buf *out, bool *is_unset, struct err *err)
 {
 	size_t len = variable_length(text);
 	const char *value;
@@ -348,6 +361,7 @@ static size_t expand_variable(struct slice text, struct buf *out, struct err *er
 	}
 	name = xstrndup(text.ptr, len);
 	value = getenv(name);
+	*is_unset = value == NULL;
 	if (value == NULL)
 		err_setf(err, "the environment variable %s is not set", name);
 	else
@@ -356,8 +370,9 @@ static size_t expand_variable(struct slice text, struct buf *out, struct err *er
 	return value == NULL ? 0 : len + 1;
 }
 
-int config_expand(struct slice text, struct buf *out, struct err *err)
+int config_expand(struct slice text, struct buf *out, bool *is_unset, struct err *err)
 {
+	*is_unset = false;
 	for (size_t i = 0; i < text.len; i++) {
 		char next = i + 1 < text.len ? text.ptr[i + 1] : '\0';
 		size_t used;
@@ -368,7 +383,7 @@ int config_expand(struct slice text, struct buf *out, struct err *err)
 			continue;
 		}
 		used = expand_variable(
-			(struct slice){text.ptr + i + 2, text.len - i - 2}, out, err);
+			(struct slice){text.ptr + i + 2, text.len - i - 2}, out, is_unset, err);
 		if (used == 0)
 			return -1;
 		i += used + 1;

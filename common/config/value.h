@@ -24,8 +24,13 @@ int config_add_strings(const struct config_key *key, struct string_list *list, s
 /* Appends a scalar as it is written. */
 void config_format(const struct config_key *key, const void *member, struct buf *out);
 
-/* Replaces ${VAR} and $$, appending to `out`. -1 and `err` for an unset variable or a bad name. */
-int config_expand(struct slice text, struct buf *out, struct err *err) MUST_CHECK;
+bool config_is_utf8(struct slice text);
+
+/*
+ * Replaces ${VAR} and $$, appending to `out`. -1 and `err` for a bad name or an unset variable; the
+ * latter, if no bad name comes before it, is told by *is_unset.
+ */
+int config_expand(struct slice text, struct buf *out, bool *is_unset, struct err *err) MUST_CHECK;
 
 /* Whether `word` is near enough to `candidate` to be a slip; the smaller, the nearer. */
 bool config_is_near(struct slice word, struct slice candidate, size_t *distance);

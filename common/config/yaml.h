@@ -77,7 +77,4 @@ void yaml_write_plain(struct yaml_writer *writer, const char *text);
 /* Completes the document. */
 void yaml_writer_free(struct yaml_writer *writer);
 
-/* Whether these bytes are UTF-8 (no surrogates, no overlong forms, up to U+10FFFF). */
-bool utf8_is_valid(struct slice text);
-
 #endif
