@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The sink against the Push Gateway itself, with its consistency check and without: what we push
+ * must be taken, and be found in its /metrics under the right labels. Passed over where it is not
+ * installed.
+ */
+#include "common/core/buf.h"
+#include "common/exposition/exposition.h"
+#include "common/loop/fetch.h"
+#include "receiver/sink/push_body.h"
+#include "tests/unit/push_fixture.h"
+
+#include <arpa/inet.h>
+#include <math.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROGRAM "/usr/bin/prometheus-pushgateway"
+
+struct with_gateway {
+	struct push_fixture f;
+	struct fetch *fetch;
+	pid_t pid;
+	int port;
+	struct buf metrics; /* the last answer of /metrics */
+	int status;         /* 0: none yet */
+};
+
+static int free_port(void)
+{
+	struct sockaddr_in address = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_return_code(bind(fd, (struct sockaddr *)&address, len), 0);
+	assert_return_code(getsockname(fd, (struct sockaddr *)&address, &len), 0);
+	close(fd);
+	return ntohs(address.sin_port);
+}
+
+static pid_t start_gateway(int port, bool with_check)
+{
+	char *listen_address = xasprintf("--web.listen-address=127.0.0.1:%d", port);
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		/* It must not outlive a test that fails. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		execl(PROGRAM, PROGRAM, listen_address, "--persistence.file=", "--log.level=error",
+			with_check ? NULL : "--push.disable-consistency-check", NULL);
+		_exit(127);
+	}
+	free(listen_address);
+	assert_true(pid > 0);
+	return pid;
+}
+
+static void on_metrics(void *arg, struct fetch_result *result)
+{
+	struct with_gateway *t = arg;
+
+	buf_free(&t->metrics);
+	t->metrics = buf_take(&result->body);
+	t->status = result->outcome == FETCH_DONE ? result->status : -1;
+}
+
+/* Reads the gateway's /metrics; its status. */
+static int read_metrics(struct with_gateway *t)
+{
+	char *url = xasprintf("http://127.0.0.1:%d/metrics", t->port);
+	const struct fetch_request request = {.method = "GET", .url = url, .timeout_ms = 5000};
+
+	t->status = 0;
+	fetch_start(t->fetch, &request, on_metrics, t);
+	while (t->status == 0)
+		push_fixture_turn(&t->f);
+	free(url);
+	return t->status;
+}
+
+static struct with_gateway *open_gateway(bool with_check)
+{
+	static const struct fetch_options options = {.user_agent = "test"};
+	struct with_gateway *t = xcalloc(1, sizeof(*t));
+	uint64_t until_ms = clock_mono_ms() + 20000;
+
+	push_fixture_init(&t->f);
+	t->port = free_port();
+	t->pid = start_gateway(t->port, with_check);
+	t->fetch = fetch_open(&t->f.loop, &options);
+	while (read_metrics(t) != 200) {
+		if (clock_mono_ms() > until_ms)
+			fail_msg("the Push Gateway did not start");
+	}
+	push_fixture_open(&t->f, t->port, "");
+	return t;
+}
+
+static void close_gateway(struct with_gateway *t)
+{
+	fetch_close(t->fetch, NULL, NULL);
+	push_fixture_close(&t->f);
+	kill(t->pid, SIGKILL);
+	waitpid(t->pid, NULL, 0);
+	buf_free(&t->metrics);
+	free(t);
+}
+
+static void wait_for_end(struct with_gateway *t, size_t ended)
+{
+	uint64_t until_ms = clock_mono_ms() + 20000;
+
+	while (t->f.ended < ended || t->f.sink->ops->running(t->f.sink) > 0) {
+		if (clock_mono_ms() > until_ms)
+			fail_msg("waited in vain for %zu ends: %s", ended, buf_cstr(&t->f.fates));
+		push_fixture_turn(&t->f);
+	}
+}
+
+static void expect_line(struct with_gateway *t, const char *name, const char *line)
+{
+	char *whole = xasprintf("\n%s\n", line);
+
+	if (strstr(buf_cstr(&t->metrics), whole) == NULL)
+		fail_msg("%s: the gateway does not show %s", name, line);
+	free(whole);
+}
+
+/* Whether the group of job j shows the scrape of this time. */
+static bool shows(struct with_gateway *t, int64_t time_ms)
+{
+	static const char mark[] = "\n" PUSH_MARK "{instance=\"i\",job=\"j\"} ";
+	const char *at = strstr(buf_cstr(&t->metrics), mark);
+
+	return at != NULL && llround(strtod(at + strlen(mark), NULL) * 1e3) == time_ms;
+}
+
+/* Without its check, the gateway says 202 before it looks. */
+static void wait_until_shown(struct with_gateway *t, const char *name)
+{
+	uint64_t until_ms = clock_mono_ms() + 20000;
+
+	do {
+		if (read_metrics(t) != 200)
+			fail_msg("%s: GET /metrics: %d %s", name, t->status, buf_cstr(&t->metrics));
+		if (clock_mono_ms() > until_ms)
+			fail_msg("%s: the gateway does not show it", name);
+	} while (!shows(t, t->f.time_ms));
+}
+
+/* What would be refused as it stands, or silently dropped, or break every scrape of the gateway. */
+static const struct {
+	const char *name, *body, *line; /* one that must be shown */
+} bodies[] = {
+	{"plain", "# HELP x H\n# TYPE x counter\nx 1\n", "x{instance=\"i\",job=\"j\"} 1"},
+	{"no final newline", "x 1", "x{instance=\"i\",job=\"j\"} 1"},
+	{"timestamps", "x 1 1700000000000\n", "x{instance=\"i\",job=\"j\"} 1"},
+	{"collision", "x{job=\"k\"} 1\nx{job=\"l\"} 2\n",
+		"x{exported_job=\"l\",instance=\"i\",job=\"j\"} 2"},
+	{"repeated series", "x 1\ny 1\nx 2\n", "x{instance=\"i\",job=\"j\"} 2"},
+	{"repeated in disguise", "x{a=\"\"} 1\nx 2\n", "x{instance=\"i\",job=\"j\"} 2"},
+	{"repeated metadata", "# HELP x 1\n# HELP x 2\n# TYPE x gauge\nx 1\n# TYPE x counter\n",
+		"x{instance=\"i\",job=\"j\"} 1"},
+	{"late metadata", "x 1\n# TYPE x counter\n# HELP x Late.\n", "# TYPE x counter"},
+	{"empty help", "# HELP x\n# HELP x \nx 1\n", "x{instance=\"i\",job=\"j\"} 1"},
+	{"help escapes", "# HELP x C:\\dir\\\nx 1\n", "# HELP x C:\\\\dir\\\\"},
+	{"strange metadata", "#  TYPE\tx counter\n# HELP x{H\nx 1\n", NULL},
+	{"comment like metadata", "#TYPE x bad\n#HELP \\d\nx 1\n", "x{instance=\"i\",job=\"j\"} 1"},
+	{"unknown escapes", "x{a=\"\\d\"} 1\n", "x{a=\"\\\\d\",instance=\"i\",job=\"j\"} 1"},
+	{"raw newline", "x{a=\"1\n2\"} 1\n", "x{a=\"1\\n2\",instance=\"i\",job=\"j\"} 1"},
+	{"no commas", "x{a=\"1\"b=\"2\"} 1\n", "x{a=\"1\",b=\"2\",instance=\"i\",job=\"j\"} 1"},
+	{"blanks", "x\t{ a = \"1\" , } \t1 \nz 2\t\n", "x{a=\"1\",instance=\"i\",job=\"j\"} 1"},
+	{"reserved label", "x{__a=\"1\",b=\"2\"} 1\n", "x{b=\"2\",instance=\"i\",job=\"j\"} 1"},
+	{"quoted names", "# TYPE \"a.b\" gauge\n{\"a.b\",\"c.d\"=\"1\"} 1\n",
+		"U__a_2e_b{U__c_2e_d=\"1\",instance=\"i\",job=\"j\"} 1"},
+	{"values", "x NaN\ny +Inf\nz -inf\nu 1e-3\nv Infinity\nw .5\n",
+		"w{instance=\"i\",job=\"j\"} 0.5"},
+	{"our own", "# TYPE up counter\nup 7\nup{a=\"b\"} 8\n",
+		"up{a=\"b\",instance=\"i\",job=\"j\"} 8"},
+	{"empty", "", "scrape_samples_scraped{instance=\"i\",job=\"j\"} 0"},
+	{"histogram",
+		"# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"+Inf\"} 2\nh_sum 3\n"
+		"h_count 2\n",
+		"h_bucket{instance=\"i\",job=\"j\",le=\"+Inf\"} 2"},
+};
+
+static void check_bodies(bool with_check)
+{
+	struct with_gateway *t = open_gateway(with_check);
+
+	for (size_t i = 0; i < ARRAY_LEN(bodies); i++) {
+		char fate[32];
+
+		push_offer(&t->f,
+			(struct push_frame){.job = "j", .instance = "i", .body = bodies[i].body});
+		wait_for_end(t, i + 1);
+		snprintf(fate, sizeof(fate), "%zu:delivered ", i + 1);
+		if (!push_has_fate(&t->f, fate))
+			fail_msg("%s: %s", bodies[i].name, buf_cstr(&t->f.fates));
+		wait_until_shown(t, bodies[i].name);
+		expect_line(t, bodies[i].name, "up{instance=\"i\",job=\"j\"} 1");
+		expect_line(
+			t, bodies[i].name, "push_failure_time_seconds{instance=\"i\",job=\"j\"} 0");
+		if (bodies[i].line != NULL)
+			expect_line(t, bodies[i].name, bodies[i].line);
+	}
+	close_gateway(t);
+}
+
+static void test_bodies_with_check(void **state)
+{
+	(void)state;
+	check_bodies(true);
+}
+
+static void test_bodies_without_check(void **state)
+{
+	(void)state;
+	check_bodies(false);
+}
+
+/* A name as it appears between quotes; what is not UTF-8 we replace. */
+static void test_names(void **state)
+{
+	static const struct {
+		const char *raw, *shown;
+	} names[] = {
+		{"a/b", "a/b"},
+		{"a b", "a b"},
+		{".", "."},
+		{"..", ".."},
+		{"a//b", "a//b"},
+		{"*", "*"},
+		{"a%2Fb", "a%2Fb"},
+		{"a%", "a%"},
+		{"a+b?c#d&e=f;g", "a+b?c#d&e=f;g"},
+		{"k\xc3\xb6ln \xe2\x82\xac", "k\xc3\xb6ln \xe2\x82\xac"},
+		{"a\nb\"c\\d", "a\\nb\\\"c\\\\d"},
+		{"\x01", "\x01"},
+		{"a\xff", "a\xef\xbf\xbd"},
+		{"job@base64", "job@base64"},
+		{"[::1]:9100", "[::1]:9100"},
+	};
+	struct with_gateway *t = open_gateway(true);
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *line = xasprintf(
+			"x{instance=\"%s\",job=\"%s\"} 1", names[i].shown, names[i].shown);
+
+		push_offer(&t->f,
+			(struct push_frame){
+				.job = names[i].raw, .instance = names[i].raw, .body = "x 1\n"});
+		wait_for_end(t, i + 1);
+		assert_int_equal(read_metrics(t), 200);
+		expect_line(t, names[i].raw, line);
+		free(line);
+	}
+	/* And each is found again when it is to be deleted. */
+	push_sweep(&t->f, 3600000);
+	while (newest_target_count(t->f.newest) > 0)
+		push_fixture_turn(&t->f);
+	assert_int_equal(read_metrics(t), 200);
+	assert_null(strstr(buf_cstr(&t->metrics), "push_time_seconds"));
+	close_gateway(t);
+}
+
+/* What a Prometheus exposes under /federate. */
+static void test_federation(void **state)
+{
+	static const char body[] = "# TYPE up untyped\n"
+				   "up{instance=\"a:1\",job=\"node\"} 1 1700000000000\n"
+				   "up{instance=\"b:1\",job=\"node\"} 0 1700000000000\n"
+				   "# TYPE job:x:sum untyped\n"
+				   "job:x:sum{job=\"node\",instance=\"\"} 3 1700000000000\n"
+				   "# TYPE x untyped\n"
+				   "x{cpu=\"0\",instance=\"a:1\",job=\"node\"} 4 1700000000000\n";
+	struct with_gateway *t = open_gateway(true);
+
+	(void)state;
+	push_offer(&t->f, (struct push_frame){.job = "fed",
+				  .instance = "prom",
+				  .body = body,
+				  .flags = WIRE_HONOR_LABELS});
+	push_offer(&t->f, (struct push_frame){.instance = "i", .body = "# TYPE up gauge\nx 1\n"});
+	wait_for_end(t, 2);
+	assert_int_equal(read_metrics(t), 200);
+	expect_line(t, "own", "up{instance=\"prom\",job=\"fed\"} 1");
+	expect_line(t, "up of another", "up{instance=\"b:1\",job=\"node\"} 0");
+	expect_line(t, "no instance", "job:x:sum{instance=\"\",job=\"node\"} 3");
+	expect_line(t, "sample", "x{cpu=\"0\",instance=\"a:1\",job=\"node\"} 4");
+	close_gateway(t);
+}
+
+/* The gateway refuses what contradicts another group's type; the refused one does not freeze. */
+static void test_refusal_leaves_a_minimal_group(void **state)
+{
+	struct with_gateway *t = open_gateway(true);
+
+	(void)state;
+	push_offer(&t->f, (struct push_frame){.instance = "a", .body = "# TYPE x counter\nx 1\n"});
+	wait_for_end(t, 1);
+	push_offer(&t->f, (struct push_frame){.instance = "b", .body = "y 1\n"});
+	wait_for_end(t, 2);
+	push_offer(
+		&t->f, (struct push_frame){.instance = "b", .body = "# TYPE x gauge\nx 1\ny 2\n"});
+	wait_for_end(t, 3);
+	assert_true(push_has_fate(&t->f, "3:refused "));
+	assert_int_equal(read_metrics(t), 200);
+	expect_line(t, "minimal", "up{instance=\"b\",job=\"app\"} 0");
+	assert_null(strstr(buf_cstr(&t->metrics), "y{instance=\"b\""));
+	close_gateway(t);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bodies_with_check),
+		cmocka_unit_test(test_bodies_without_check),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_federation),
+		cmocka_unit_test(test_refusal_leaves_a_minimal_group),
+	};
+
+	if (access(PROGRAM, X_OK) != 0) {
+		printf("not installed: %s\n", PROGRAM);
+		return 0;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
