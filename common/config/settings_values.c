@@ -159,12 +159,12 @@ int check_address(const char *text, struct err *err)
 		return err_setf(err, "static_configs take host:port, not a URL: say scheme and "
 				     "metrics_path in the "
 				     "job, or use targets: [{url: ...}]");
+	if (strchr(text, '@') != NULL)
+		return err_setf(err, "is not host:port: it holds an @");
 	if (strpbrk(text, "/?#") != NULL)
 		return err_setf(err,
 			"\"%.80s\" is not host:port: the path belongs in the job's metrics_path",
 			text);
-	if (strchr(text, '@') != NULL)
-		return err_setf(err, "is not host:port: it holds an @");
 	whole = xasprintf("http://%s", text);
 	result = parse(&url, whole, err);
 	free(whole);
