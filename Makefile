@@ -123,7 +123,7 @@ test-unit: $(UNITS) $(REPLAYS)
 	@for replay in $(REPLAYS); do $$replay tests/fuzz/corpus/$$(basename $$replay | sed 's/^fuzz_//') || exit 1; done
 
 test-e2e: all
-	@BUILD=$(B) $(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) --dist worksteal tests/e2e $(PYTEST_ARGS)
+	@BUILD=$(B) $(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) tests/e2e $(PYTEST_ARGS)
 
 asan tsan:
 	+@$(MAKE) --no-print-directory V=$@ test-unit

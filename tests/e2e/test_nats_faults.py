@@ -7,7 +7,7 @@ import pytest
 from conftest import STREAM
 from harness.process import wait_until
 from harness.servers import NatsServer
-from harness.stubs import Target
+from harness.stubs import Target, text_answer
 
 BODY = "# TYPE app_requests counter\napp_requests 1\n"
 
@@ -105,7 +105,7 @@ def test_stream_full(world, nats, target):
     gateway = world.gateway()
     with nats.connect() as client:
         client.make_stream(STREAM, max_msgs=3, discard="new")
-        poller = world.poller(nats, jobs_for(target), queue_bytes="64KB")
+        poller = world.poller(nats, jobs_for(target))
         poller.wait_not_ready("maximum messages exceeded", 30)
         wait_until(lambda: poller.total("queue_scrapes") >= 2)
         assert client.stream_messages(STREAM) == 3
@@ -189,17 +189,11 @@ def test_the_least_rights_suffice_once_the_durable_exists(world, target):
 
 def test_the_queue_is_bounded_and_drops_the_oldest(world):
     nats = world.add(NatsServer(world.folder))
-    big = "".join(f'app_thing{{n="{n}"}} {n}\n' for n in range(500))
-    target = world.add(Target({"/metrics": big}))
-    from harness.stubs import text_answer
-    target.answers["/metrics"] = text_answer(big, gzipped=False)
-    poller = world.poller(nats, jobs_for(target), queue_bytes="40KB", monitor_port=0, start=False)
-    del poller.config["monitor_port"]
-    from harness.process import free_port
-    poller.config["monitor_port"] = poller.port = free_port()
-    poller.start()
+    big = "".join(f'app_thing{{n="{n}"}} {n}\n' for n in range(20_000))
+    target = world.add(Target({"/metrics": text_answer(big, gzipped=False)}))
+    poller = world.poller(nats, jobs_for(target), queue_bytes="1MB")
     wait_until(lambda: poller.total("dropped_total", reason="queue_full") >= 2, 40)
-    assert poller.total("queue_bytes") <= 40 * 1024
+    assert poller.total("queue_bytes") <= 1 << 20
     nats.start()
     poller.wait_ready(30)
     with nats.connect() as client:
