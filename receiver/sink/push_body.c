@@ -9,9 +9,8 @@
 #include "receiver/sink/push_body.h"
 
 #include "receiver/sink/push_index.h"
+#include "receiver/sink/push_report.h"
 #include "receiver/sink/push_sample.h"
-
-#include <stdio.h>
 
 /* Places are 31 bits and one for the text they are in. */
 #define MAX_TEXT_BYTES ((size_t)INT32_MAX)
@@ -34,20 +33,6 @@ struct family {
 	enum expo_type type;
 	bool has_type;
 	uint32_t written_in; /* the last group + 1 that has its HELP and TYPE */
-};
-
-/* The families of what we add; their numbers are their places here. */
-enum { OWN_UP, OWN_DURATION, OWN_SAMPLES, OWN_MARK, OWN_COUNT };
-static const struct {
-	const char *name;
-	const char *metadata;
-} own_families[OWN_COUNT] = {
-	[OWN_UP] = {"up", "# TYPE up gauge\n"},
-	[OWN_DURATION] = {"scrape_duration_seconds", "# TYPE scrape_duration_seconds gauge\n"},
-	[OWN_SAMPLES] = {"scrape_samples_scraped", "# TYPE scrape_samples_scraped gauge\n"},
-	[OWN_MARK] = {PUSH_MARK,
-		"# HELP " PUSH_MARK " When the scrape began that this group shows.\n"
-		"# TYPE " PUSH_MARK " gauge\n"},
 };
 
 struct builder {
@@ -97,8 +82,8 @@ static uint32_t family_at(struct builder *b, struct slice name)
 
 static void add_own_families(struct builder *b)
 {
-	for (size_t i = 0; i < OWN_COUNT; i++) {
-		uint32_t family = family_at(b, slice_from(own_families[i].name));
+	for (size_t i = 0; i < PUSH_OWN_COUNT; i++) {
+		uint32_t family = family_at(b, slice_from(push_own_families[i].name));
 
 		b->families[family].has_type = true;
 		b->families[family].type = EXPO_GAUGE;
@@ -229,7 +214,7 @@ static void read_metadata(struct builder *b, const struct expo_line *line)
 	family = family_at(b, name);
 	place = line->kind == EXPO_HELP ? &b->families[family].help
 					: &b->families[family].type_line;
-	if (family >= OWN_COUNT && place->len == 0) {
+	if (family >= PUSH_OWN_COUNT && place->len == 0) {
 		*place = metadata_is_plain(line) ? place_of(b, line->whole)
 						 : write_metadata(b, line, name);
 		if (line->kind == EXPO_TYPE)
@@ -346,7 +331,7 @@ static int group_of_sample(
 /* Whether the sample is of a series that we add to its group ourselves. */
 static bool is_ours(uint32_t family, uint32_t group, const struct push_sample *sample)
 {
-	return sample->is_bare && (group == 0 ? family < OWN_COUNT : family == OWN_MARK);
+	return sample->is_bare && (group == 0 ? family < PUSH_OWN_COUNT : family == PUSH_OWN_MARK);
 }
 
 static void add_item(
@@ -391,7 +376,7 @@ static enum push_verdict read_sample(
 	family = family_of_sample(b, name);
 	if (line->name_quoted)
 		b->last_name = (struct slice){0}; /* the lines move as they grow */
-	if (family == OWN_MARK && !b->target->allow_loop)
+	if (family == PUSH_OWN_MARK && !b->target->allow_loop)
 		return PUSH_LOOP;
 	if (group_of_sample(b, &sample, &group, err) < 0)
 		return PUSH_MALFORMED;
@@ -430,33 +415,6 @@ static enum push_verdict read_all(struct builder *b, struct err *err)
 }
 
 /* Writing. */
-
-static void append_own(struct buf *out, size_t family, const char *value)
-{
-	buf_append_str(out, own_families[family].metadata);
-	buf_appendf(out, "%s %s\n", own_families[family].name, value);
-}
-
-static void append_mark(struct buf *out, const struct push_target *target)
-{
-	char value[40];
-
-	snprintf(value, sizeof(value), "%.3f", (double)target->time_ms / 1e3);
-	append_own(out, OWN_MARK, value);
-}
-
-static void append_report(
-	struct buf *out, const struct push_target *target, bool up, uint64_t samples)
-{
-	char value[40];
-
-	append_own(out, OWN_UP, up ? "1" : "0");
-	snprintf(value, sizeof(value), "%.9g", target->duration_s);
-	append_own(out, OWN_DURATION, value);
-	snprintf(value, sizeof(value), "%llu", (unsigned long long)samples);
-	append_own(out, OWN_SAMPLES, value);
-	append_mark(out, target);
-}
 
 /* Lines that follow each other in their text, to be copied at once. */
 struct run {
@@ -497,9 +455,9 @@ static void append_item(struct builder *b, struct run *run, const struct item *i
 
 	if (family->written_in != item->group + 1) {
 		family->written_in = item->group + 1;
-		if (item->family < OWN_COUNT) {
+		if (item->family < PUSH_OWN_COUNT) {
 			end_run(run);
-			buf_append_str(run->out, own_families[item->family].metadata);
+			buf_append_str(run->out, push_own_families[item->family].metadata);
 		}
 		if (family->help.len > 0)
 			append_line(run, family->help);
@@ -530,14 +488,14 @@ static void start_group(struct builder *b, size_t group)
 	struct buf *out = &b->body->groups[group].body;
 
 	if (group > 0) {
-		append_mark(out, b->target);
-		b->families[OWN_MARK].written_in = (uint32_t)group + 1;
+		push_append_mark(out, b->target);
+		b->families[PUSH_OWN_MARK].written_in = (uint32_t)group + 1;
 		return;
 	}
 	if (b->body->count == 1)
 		buf_reserve(out, b->input.len + b->rewriter.lines.len + 1024);
-	append_report(out, b->target, true, b->body->samples);
-	for (size_t i = 0; i < OWN_COUNT; i++)
+	push_append_report(out, b->target, true, b->body->samples);
+	for (size_t i = 0; i < PUSH_OWN_COUNT; i++)
 		b->families[i].written_in = 1;
 }
 
@@ -605,16 +563,16 @@ void push_body_minimal(struct push_body *body, const struct push_target *target)
 
 	*body = (struct push_body){0};
 	push_labels_init(&labels, target->job, target->instance, target->publisher, target->labels);
-	append_report(&add_group(body, &labels)->body, target, false, 0);
+	push_append_report(&add_group(body, &labels)->body, target, false, 0);
 }
 
 void push_body_remains(struct buf *body, const struct push_target *target, bool is_own)
 {
 	buf_clear(body);
 	if (is_own)
-		append_report(body, target, false, 0);
+		push_append_report(body, target, false, 0);
 	else
-		append_mark(body, target);
+		push_append_mark(body, target);
 }
 
 void push_body_fini(struct push_body *body)
