@@ -17,6 +17,14 @@ CC      ?= cc
 PKG_CONFIG ?= pkg-config
 PYTHON  ?= /usr/bin/python3
 PYTEST_WORKERS ?= 4
+JOBS ?= $(shell nproc)
+
+# VERBOSE=1 shows whole commands; otherwise one short line each.
+ifeq ($(VERBOSE),1)
+say = $(2)
+else
+say = @echo "  $(1)  $(patsubst $(B)/%,%,$@)"; $(2)
+endif
 
 B         := build/$(V)
 LIBRARIES := libnats libcurl libuv yaml-0.1 jansson libmicrohttpd libzstd libdeflate
@@ -75,17 +83,17 @@ all: $(DAEMONS)
 $(B)/prometheus-streams-poller: $(B)/obj/poller/main.o $(B)/libpoller.a $(B)/libcommon.a
 $(B)/prometheus-streams-receiver: $(B)/obj/receiver/main.o $(B)/libreceiver.a $(B)/libcommon.a
 $(DAEMONS):
-	$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS)
+	$(call say,LD,$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS))
 
 $(B)/libcommon.a: $(call objects,$(COMMON_SRC))
 $(B)/libpoller.a: $(call objects,$(POLLER_SRC))
 $(B)/libreceiver.a: $(call objects,$(RECEIVER_SRC))
 $(B)/lib%.a:
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call say,AR,rm -f $@ && $(AR) rcs $@ $^)
 
 $(B)/obj/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
-	$(CC) $(LIB_CFLAGS) $(OUR_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC,$(CC) $(LIB_CFLAGS) $(OUR_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<)
 
 # Rebuilt only when a flag or the version changes, so that neither needs a `make clean`.
 $(B)/flags: force
@@ -96,26 +104,26 @@ force:
 
 $(B)/unit/%: $(B)/obj/tests/unit/%.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/libcommon.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) -lcmocka $(LDLIBS)
+	$(call say,LD,$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) -lcmocka $(LDLIBS))
 
 $(B)/fuzz/%: $(B)/obj/tests/fuzz/%.o $(B)/obj/tests/fuzz/replay.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/libcommon.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS)
+	$(call say,LD,$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS))
 
 $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/libcommon.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS)
+	$(call say,LD,$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS))
 
 deps:
 	@packaging/deps.sh "$(DEBIAN_PACKAGES)" "$(FEDORA_PACKAGES)"
 
 # These install what they need first; what follows runs in a make of its own, which then finds it.
 demo: deps
-	+@$(MAKE) --no-print-directory all
+	+@$(MAKE) --no-print-directory -j$(JOBS) all
 	@$(PYTHON) tests/demo.py --build $(B) $(if $(ONESHOT),--oneshot)
 
 test: deps
-	+@$(MAKE) --no-print-directory test-unit
+	+@$(MAKE) --no-print-directory -j$(JOBS) test-unit
 	+@$(MAKE) --no-print-directory test-e2e
 
 test-unit: $(UNITS) $(REPLAYS)
@@ -126,8 +134,8 @@ test-e2e: all
 	@BUILD=$(B) $(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) tests/e2e $(PYTEST_ARGS)
 
 asan tsan:
-	+@$(MAKE) --no-print-directory V=$@ test-unit
-	+@$(MAKE) --no-print-directory V=$@ test-e2e
+	+@$(MAKE) --no-print-directory -j$(JOBS) V=$@ test-unit
+	+@$(MAKE) --no-print-directory -j$(JOBS) V=$@ test-e2e
 
 bench: all $(BENCHES)
 	@$(PYTHON) tests/bench/bench.py --build $(B) $(BENCH_ARGS)
@@ -135,14 +143,14 @@ bench: all $(BENCHES)
 # Each target for FUZZ_SECONDS with libFuzzer; what it finds is left in build/fuzz/.
 FUZZ_SECONDS ?= 60
 fuzz:
-	+@$(MAKE) --no-print-directory B=build/fuzz V=debug CC=clang LDLIBS= \
+	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/fuzz V=debug CC=clang LDLIBS= \
 	  CFLAGS="-O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined" \
 	  $(patsubst tests/fuzz/%.c,build/fuzz/libfuzzer/%,$(FUZZ_SRC))
 	@tests/fuzz/run.sh build/fuzz/libfuzzer $(FUZZ_SECONDS)
 
 $(B)/libfuzzer/%: $(B)/obj/tests/fuzz/%.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/libcommon.a
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -fsanitize=fuzzer $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS)
+	$(call say,LD,$(CC) $(CFLAGS) -fsanitize=fuzzer $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS))
 
 C_FILES := $(HEADERS) $(COMMON_SRC) $(wildcard poller/*.c receiver/*.c receiver/*/*.c tests/*/*.c tests/*/*.h)
 format:
@@ -150,11 +158,11 @@ format:
 
 # Formatting, headers that compile alone, and no warning from either compiler.
 lint:
-	clang-format --dry-run -Werror $(C_FILES)
+	@clang-format --dry-run -Werror $(C_FILES)
 	@for header in $(HEADERS); do \
 	  $(CC) $(LIB_CFLAGS) $(OUR_CFLAGS) -Werror -fsyntax-only -x c $$header || exit 1; done
-	+@$(MAKE) --no-print-directory B=build/lint-gcc CC=gcc WERROR=1 all $(patsubst $(B)/%,build/lint-gcc/%,$(UNITS) $(REPLAYS))
-	+@$(MAKE) --no-print-directory B=build/lint-clang CC=clang WERROR=1 all $(patsubst $(B)/%,build/lint-clang/%,$(UNITS) $(REPLAYS))
+	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-gcc CC=gcc WERROR=1 all $(patsubst $(B)/%,build/lint-gcc/%,$(UNITS) $(REPLAYS))
+	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-clang CC=clang WERROR=1 all $(patsubst $(B)/%,build/lint-clang/%,$(UNITS) $(REPLAYS))
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples

@@ -402,43 +402,50 @@ static void read_rows(struct config_object *object, const struct yaml_node **fou
 		object->table->check(object);
 }
 
-/* `name`: the key it stands under in a map. */
-static void read_object(struct config *config, const struct config_table *table, void *value,
-	const struct yaml_node *node, const struct yaml_node *name)
+/* `object` has its table and value; `name`: the key it stands under in a map. */
+static void read_into(
+	struct config_object *object, const struct yaml_node *node, const struct yaml_node *name)
 {
 	const struct yaml_node *found[KEYS_MAX] = {NULL};
 	struct config_row rows[KEYS_MAX];
-	struct config_object object = {.config = config,
-		.table = table,
-		.value = value,
-		.position = name == NULL ? node->position : name->position,
-		.rows = rows};
 	bool is_readable = true;
 
-	assert(table->key_count <= KEYS_MAX);
-	for (size_t i = 0; i < table->key_count; i++)
-		rows[i] = (struct config_row){CONFIG_ABSENT, object.position};
-	if (value == config->root && config->root_object == NULL)
-		config->root_object = &object;
-	mark_object(&object, name);
-	if (table->bare)
+	assert(object->table->key_count <= KEYS_MAX);
+	object->position = name == NULL ? node->position : name->position;
+	object->rows = rows;
+	for (size_t i = 0; i < object->table->key_count; i++)
+		rows[i] = (struct config_row){CONFIG_ABSENT, object->position};
+	mark_object(object, name);
+	if (object->table->bare)
 		found[0] = node;
 	else if (node->kind == YAML_MAPPING)
-		match_keys(&object, node, found);
+		match_keys(object, node, found);
 	else if (!node->is_null || name == NULL)
 		is_readable = false;
 	if (is_readable)
-		read_rows(&object, found);
+		read_rows(object, found);
 	else
-		config_error_at(
-			config, node->position, "a mapping of keys to values is expected here");
-	if (config->root_object == &object)
-		config->root_object = NULL;
+		config_error_at(object->config, node->position,
+			"a mapping of keys to values is expected here");
+	object->rows = NULL;
+}
+
+static void read_object(struct config *config, const struct config_table *table, void *value,
+	const struct yaml_node *node, const struct yaml_node *name)
+{
+	struct config_object object = {.config = config, .table = table, .value = value};
+
+	read_into(&object, node, name);
 }
 
 void config_read(struct config *config, const struct yaml_node *document)
 {
-	read_object(config, config->root_table, config->root, document, NULL);
+	struct config_object object = {
+		.config = config, .table = config->root_table, .value = config->root};
+
+	config->root_object = &object;
+	read_into(&object, document, NULL);
+	config->root_object = NULL;
 }
 
 static void free_items(const struct config_key *key, void *value)

@@ -322,7 +322,7 @@ static int run_daemon(struct daemon *daemon)
 
 static void print_buf(FILE *to, struct buf *text)
 {
-	fwrite(text->ptr, 1, text->len, to);
+	fputs(buf_cstr(text), to);
 	buf_free(text);
 }
 
