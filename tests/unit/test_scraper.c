@@ -99,7 +99,7 @@ struct scene {
 	uv_loop_t loop;
 	struct job_settings job_settings;
 	struct target_settings target_settings[TARGETS];
-	char urls[TARGETS][64], instances[TARGETS][16];
+	char urls[TARGETS][64], instances[TARGETS][32];
 	struct target_job job;
 	struct target targets[TARGETS];
 	struct target_list list;
