@@ -21,6 +21,7 @@
 #define DEFLATE_LEVEL_MAX     12
 #define GZIP_ISIZE_BYTES      4
 #define GZIP_MEMBER_MIN_BYTES 18
+#define ZSTD_MAGIC_BYTES      4
 
 static const char *const names[] = {
 	[ENCODING_IDENTITY] = "identity",
@@ -180,16 +181,20 @@ static enum codec_status decode_growing(
 	}
 }
 
+static uint32_t little_endian_32(const char *ptr)
+{
+	const unsigned char *at = (const unsigned char *)ptr;
+
+	return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
+	       (uint32_t)at[3] << 24;
+}
+
 static size_t gzip_guess(struct slice in)
 {
-	const unsigned char *isize;
-
 	if (in.len < GZIP_MEMBER_MIN_BYTES)
 		return 0;
-	isize = (const unsigned char *)in.ptr + in.len - GZIP_ISIZE_BYTES;
 	return smaller(times(in.len, DEFLATE_MAX_EXPANSION),
-		(size_t)isize[0] | (size_t)isize[1] << 8 | (size_t)isize[2] << 16 |
-			(size_t)isize[3] << 24);
+		little_endian_32(in.ptr + in.len - GZIP_ISIZE_BYTES));
 }
 
 static enum codec_status decode_all_gzip(struct decoding *decoding)
@@ -207,12 +212,33 @@ static enum codec_status decode_all_gzip(struct decoding *decoding)
 	return CODEC_OK;
 }
 
+/*
+ * Whether it is nothing but whole frames of RFC 8878. Most builds of the library also decode what
+ * came before it, with code of that time, which is not to be reached from the network.
+ */
+static bool zstd_is_standard(struct slice in)
+{
+	while (in.len >= ZSTD_MAGIC_BYTES) {
+		uint32_t magic = little_endian_32(in.ptr);
+		size_t len;
+
+		if (magic != ZSTD_MAGICNUMBER &&
+			(magic & ZSTD_MAGIC_SKIPPABLE_MASK) != ZSTD_MAGIC_SKIPPABLE_START)
+			return false;
+		len = ZSTD_findFrameCompressedSize(in.ptr, in.len);
+		if (ZSTD_isError(len))
+			return false;
+		in = (struct slice){in.ptr + len, in.len - len};
+	}
+	return in.len == 0;
+}
+
 static enum codec_status decode_all_zstd(struct decoding *decoding)
 {
 	unsigned long long claimed = ZSTD_getFrameContentSize(decoding->in.ptr, decoding->in.len);
 	size_t guess = decoding->limit_bytes;
 
-	if (claimed == ZSTD_CONTENTSIZE_ERROR)
+	if (claimed == ZSTD_CONTENTSIZE_ERROR || !zstd_is_standard(decoding->in))
 		return CODEC_CORRUPT;
 	if (claimed == ZSTD_CONTENTSIZE_UNKNOWN)
 		claimed = times(decoding->in.len, 8);

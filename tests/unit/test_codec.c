@@ -277,6 +277,36 @@ static void test_zstd_claims(void **state)
 		SLICE(""));
 }
 
+/* A library may still read what zstd wrote before RFC 8878, with decoders of that time. */
+static void test_zstd_before_the_standard(void **state)
+{
+	static const char old[] = "\x27\xb5\x2f\xfd\0\0\xc0\0\0"; /* version 0.7, empty */
+	struct buf in = encode(ENCODING_ZSTD, 3, SLICE("text"));
+
+	(void)state;
+	check_decode("old", ENCODING_ZSTD, SLICE(old), MB, CODEC_CORRUPT, SLICE(""));
+	buf_append_slice(&in, SLICE(old));
+	check_decode("old behind", ENCODING_ZSTD, buf_slice(&in), MB, CODEC_CORRUPT, SLICE(""));
+	buf_free(&in);
+}
+
+/* Skippable frames are part of the standard; a dictionary is not part of the format. */
+static void test_zstd_frames(void **state)
+{
+	static const char skippable[] = "\x50\x2a\x4d\x18\3\0\0\0abc";
+	struct buf in = encode(ENCODING_ZSTD, 3, SLICE("text"));
+
+	(void)state;
+	check_decode("skippable", ENCODING_ZSTD, SLICE(skippable), 0, CODEC_OK, SLICE(""));
+	buf_append_slice(&in, SLICE(skippable));
+	check_decode("skippable behind", ENCODING_ZSTD, buf_slice(&in), 4, CODEC_OK, SLICE("text"));
+	check_decode("skippable cut", ENCODING_ZSTD, (struct slice){in.ptr, in.len - 1}, 4,
+		CODEC_CORRUPT, SLICE(""));
+	check_decode("dictionary", ENCODING_ZSTD, SLICE("\x28\xb5\x2f\xfd\x21\7\0\1\0\0"), MB,
+		CODEC_CORRUPT, SLICE(""));
+	buf_free(&in);
+}
+
 static void test_fits(void **state)
 {
 	struct slice junk = SLICE("neither gzip nor zstd");
@@ -331,6 +361,8 @@ int main(void)
 		cmocka_unit_test(test_bombs),
 		cmocka_unit_test(test_lies),
 		cmocka_unit_test(test_zstd_claims),
+		cmocka_unit_test(test_zstd_before_the_standard),
+		cmocka_unit_test(test_zstd_frames),
 		cmocka_unit_test(test_fits),
 		cmocka_unit_test(test_levels),
 	};
