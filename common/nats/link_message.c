@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Messages of the link, going out and coming in.
+ *
+ * The headers of received messages are read here and not by natsMsgHeader_Get: in every cnats up to
+ * 3.13 that walks a list for each repeated header and frees it by recursion, so that one message of
+ * a hostile publisher (a megabyte of "a:b" lines) holds the caller for many seconds and then
+ * overflows a stack; up to 3.10 it also reads an empty value as the line that follows. A message
+ * whose headers were never asked for carries them as they came, in one allocation: subject NUL
+ * [reply NUL] [headers NUL] body NUL, in all of 3.x.
+ */
+#include "common/nats/link_internal.h"
+
+#include <stdatomic.h>
+
+_Static_assert(NATS_VERSION_MAJOR == 3, "see how this cnats lays out natsMsg, then extend this");
+
+/* What a server takes on one protocol line is 4096 bytes by default, for subject and reply. */
+#define SUBJECT_MAX_BYTES 3072
+/* More than any message of ours has; what is larger is read as having no headers. */
+#define HEADERS_MAX_BYTES ((size_t)64 << 10)
+
+static const struct slice STATUS_LINE = {"NATS/1.0", 8};
+
+/* A byte below would end the subject early and make the rest a command of its own. */
+static bool subject_is_sendable(struct slice subject)
+{
+	for (size_t i = 0; i < subject.len; i++)
+		if ((unsigned char)subject.ptr[i] <= ' ' || subject.ptr[i] == 0x7f)
+			return false;
+	return subject.len > 0 && subject.len <= SUBJECT_MAX_BYTES;
+}
+
+static void copy_headers(struct nats_outgoing *message, const struct wire_headers *headers)
+{
+	if (headers == NULL || headers->count == 0)
+		return;
+	message->headers = xcalloc(headers->count, sizeof(*message->headers));
+	message->header_count = headers->count;
+	message->header_bytes = STATUS_LINE.len + 4;
+	for (size_t i = 0; i < headers->count; i++) {
+		const struct wire_header *from = &headers->items[i];
+
+		message->headers[i].name = from->name;
+		message->headers[i].value = xstrdup(from->value);
+		message->header_bytes += strlen(from->name) + strlen(from->value) + 4;
+	}
+}
+
+struct nats_outgoing *nats_outgoing_new(
+	struct slice subject, const struct wire_headers *headers, struct buf *body)
+{
+	struct nats_outgoing *message = xcalloc(1, sizeof(*message));
+
+	atomic_init(&message->refs, 1);
+	message->subject = slice_dup(subject);
+	message->subject_len = subject.len;
+	message->sendable = subject_is_sendable(subject);
+	copy_headers(message, headers);
+	if (body != NULL)
+		message->body = buf_take(body);
+	return message;
+}
+
+struct nats_outgoing *nats_outgoing_ref(struct nats_outgoing *message)
+{
+	atomic_fetch_add_explicit(&message->refs, 1, memory_order_relaxed);
+	return message;
+}
+
+void nats_outgoing_unref(struct nats_outgoing *message)
+{
+	if (message == NULL ||
+		atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	for (size_t i = 0; i < message->header_count; i++)
+		free(message->headers[i].value);
+	free(message->headers);
+	free(message->subject);
+	buf_free(&message->body);
+	free(message);
+}
+
+size_t nats_outgoing_bytes(const struct nats_outgoing *message)
+{
+	return message->header_bytes + message->body.len;
+}
+
+struct nats_incoming *link_incoming_new(natsMsg *message, uint64_t generation, uint64_t inbox)
+{
+	struct nats_incoming *incoming = xcalloc(1, sizeof(*incoming));
+
+	incoming->base.kind = LINK_ITEM_MESSAGE;
+	incoming->base.generation = generation;
+	incoming->inbox = inbox;
+	incoming->message = message;
+	return incoming;
+}
+
+void nats_incoming_free(struct nats_incoming *message)
+{
+	if (message == NULL)
+		return;
+	natsMsg_Destroy(message->message);
+	link_lease_unref(message->lease);
+	free(message);
+}
+
+struct slice nats_incoming_subject(const struct nats_incoming *message)
+{
+	return slice_from(natsMsg_GetSubject(message->message));
+}
+
+struct slice nats_incoming_reply(const struct nats_incoming *message)
+{
+	return slice_from(natsMsg_GetReply(message->message));
+}
+
+struct slice nats_incoming_body(const struct nats_incoming *message)
+{
+	return (struct slice){
+		natsMsg_GetData(message->message), (size_t)natsMsg_GetDataLength(message->message)};
+}
+
+/* The header block as it came, NULs and all; empty if there is none or if it is not one. */
+static struct slice header_block(const struct nats_incoming *message)
+{
+	struct slice before = nats_incoming_reply(message);
+	struct slice block = {NULL, 0};
+	const char *body = natsMsg_GetData(message->message);
+
+	if (before.len == 0)
+		before = nats_incoming_subject(message);
+	block.ptr = before.ptr + before.len + 1;
+	if (body <= block.ptr)
+		return (struct slice){NULL, 0};
+	block.len = (size_t)(body - block.ptr) - 1;
+	if (block.len > HEADERS_MAX_BYTES || block.len < STATUS_LINE.len ||
+		memcmp(block.ptr, STATUS_LINE.ptr, STATUS_LINE.len) != 0)
+		return (struct slice){NULL, 0};
+	return block;
+}
+
+/* Cuts the first line, which it ends before CR LF, off `block`; false when nothing is left. */
+static bool next_line(struct slice *block, struct slice *line)
+{
+	const char *end;
+
+	if (block->len == 0)
+		return false;
+	end = memchr(block->ptr, '\n', block->len);
+	line->ptr = block->ptr;
+	line->len = end == NULL ? block->len : (size_t)(end - block->ptr);
+	block->len -= line->len + (end != NULL);
+	block->ptr += line->len + (end != NULL);
+	if (line->len > 0 && line->ptr[line->len - 1] == '\r')
+		line->len--;
+	return true;
+}
+
+static struct slice trimmed(struct slice s)
+{
+	while (s.len > 0 && (*s.ptr == ' ' || *s.ptr == '\t')) {
+		s.ptr++;
+		s.len--;
+	}
+	while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
+		s.len--;
+	return s;
+}
+
+bool nats_incoming_header(void *message, const char *name, struct slice *value)
+{
+	struct slice block = header_block(message);
+	struct slice line;
+	size_t len = strlen(name);
+
+	if (!next_line(&block, &line)) /* the status line */
+		return false;
+	while (next_line(&block, &line)) {
+		if (line.len <= len || line.ptr[len] != ':' || memcmp(line.ptr, name, len) != 0)
+			continue;
+		*value = trimmed((struct slice){line.ptr + len + 1, line.len - len - 1});
+		return true;
+	}
+	return false;
+}
+
+int nats_incoming_status(const struct nats_incoming *message, struct slice *description)
+{
+	struct slice block = header_block(message);
+	struct slice line;
+	int status = 0;
+
+	*description = (struct slice){"", 0};
+	if (!next_line(&block, &line))
+		return 0;
+	line = trimmed((struct slice){line.ptr + STATUS_LINE.len, line.len - STATUS_LINE.len});
+	if (line.len < 3)
+		return 0;
+	for (size_t i = 0; i < 3; i++) {
+		if (line.ptr[i] < '0' || line.ptr[i] > '9')
+			return 0;
+		status = status * 10 + (line.ptr[i] - '0');
+	}
+	*description = trimmed((struct slice){line.ptr + 3, line.len - 3});
+	return status;
+}
