@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libcurl reports the sockets it wants watched; they are kept in an epoll set of our own, whose
+ * descriptor is the one thing libuv watches. That spares a handle with its own life per socket, and
+ * five system calls per request on a kept connection. Whatever curl is told (a socket is ready,
+ * time has passed), its messages are drained right after, even if it says that nothing runs any
+ * more: the last transfer's timeout is reported in no other way.
+ *
+ * The user's callbacks are called only while draining or from `refusals`, never below a call of the
+ * user, so that they may start, cancel and close. Easy handles exist for transfers in flight, plus
+ * a few idle ones; connections and resolved names live in the multi handle.
+ */
+#include "common/loop/fetch_internal.h"
+
+#include "common/core/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define MAX_IDLE_EASIES 64
+#define EVENTS_AT_ONCE  256
+
+TAILQ_HEAD(fetch_list, fetch_transfer);
+
+struct fetch {
+	CURLM *multi;
+	int epoll_fd;
+	uv_poll_t poll;
+	uv_timer_t timer;    /* curl's */
+	uv_timer_t refusals; /* completes what could not be started */
+	struct fetch_list running, refused, idle;
+	size_t running_count, idle_count;
+	char *user_agent;
+	bool is_in_timer;
+	bool is_closing;
+	int open_handles;
+	void (*on_closed)(void *arg);
+	void *closed_arg;
+};
+
+static void put(struct fetch_transfer *transfer, struct fetch_list *list)
+{
+	TAILQ_INSERT_TAIL(list, transfer, link);
+	transfer->list = list;
+}
+
+static void take_off(struct fetch_transfer *transfer)
+{
+	TAILQ_REMOVE(transfer->list, transfer, link);
+	transfer->list = NULL;
+}
+
+static struct fetch_transfer *new_transfer(struct fetch *fetch)
+{
+	struct fetch_transfer *transfer = TAILQ_FIRST(&fetch->idle);
+
+	if (transfer != NULL) {
+		take_off(transfer);
+		fetch->idle_count--;
+		return transfer;
+	}
+	transfer = xcalloc(1, sizeof(*transfer));
+	transfer->fetch = fetch;
+	transfer->easy = curl_easy_init();
+	if (transfer->easy == NULL)
+		abort(); /* out of memory, as in mem.h */
+	fetch_easy_set_up(transfer, fetch->user_agent);
+	return transfer;
+}
+
+static void free_transfer(struct fetch_transfer *transfer)
+{
+	curl_easy_cleanup(transfer->easy);
+	curl_slist_free_all(transfer->headers);
+	buf_free(&transfer->result.body);
+	free(transfer);
+}
+
+/*
+ * An easy handle counts for life how often a kept connection turned out to be dead, and fails at
+ * the sixth time. One that came through without a new connect has not counted.
+ */
+static bool is_as_new(const struct fetch_transfer *transfer)
+{
+	long connects = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+	return transfer->result.outcome == FETCH_DONE && connects == 0;
+}
+
+/* Of a transfer in no list, which has ended by itself. */
+static void recycle(struct fetch_transfer *transfer)
+{
+	struct fetch *fetch = transfer->fetch;
+
+	if (fetch->is_closing || fetch->idle_count >= MAX_IDLE_EASIES || !is_as_new(transfer)) {
+		free_transfer(transfer);
+		return;
+	}
+	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
+	curl_slist_free_all(transfer->headers);
+	transfer->headers = NULL;
+	buf_free(&transfer->result.body);
+	put(transfer, &fetch->idle);
+	fetch->idle_count++;
+}
+
+/* Takes it off whichever list it is in, and away from curl. */
+static void unlink_transfer(struct fetch_transfer *transfer)
+{
+	take_off(transfer);
+	transfer->fetch->running_count--;
+	curl_multi_remove_handle(transfer->fetch->multi, transfer->easy);
+}
+
+static void complete(struct fetch_transfer *transfer)
+{
+	struct fetch_result *result = &transfer->result;
+
+	unlink_transfer(transfer);
+	result->duration_s = (double)(clock_mono_us() - transfer->start_us) / 1e6;
+	if (result->outcome != FETCH_DONE)
+		buf_free(&result->body);
+	transfer->callback(transfer->arg, result);
+	recycle(transfer);
+}
+
+static void on_done(struct fetch_transfer *transfer, CURLcode code)
+{
+	long status = 0;
+
+	if (code == CURLE_OK) {
+		curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+		transfer->result.status = (int)status;
+	} else {
+		fetch_forget_headers(&transfer->result);
+		fetch_word_failure(transfer, code);
+	}
+	complete(transfer);
+}
+
+static void drain(struct fetch *fetch)
+{
+	struct fetch_transfer *transfer;
+	const CURLMsg *message;
+	CURLcode code;
+	int left;
+
+	while (!fetch->is_closing &&
+		(message = curl_multi_info_read(fetch->multi, &left)) != NULL) {
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		code = message->data.result;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+		on_done(transfer, code);
+	}
+}
+
+static void act(struct fetch *fetch, curl_socket_t socket, int what)
+{
+	int running;
+
+	curl_multi_socket_action(fetch->multi, socket, what, &running);
+	drain(fetch);
+}
+
+/* An event of a descriptor that an earlier one of the batch closed is no harm: curl looks itself.
+ */
+static void on_readable(uv_poll_t *poll, int status, int readable)
+{
+	struct fetch *fetch = container_of(poll, struct fetch, poll);
+	struct epoll_event events[EVENTS_AT_ONCE];
+	int count;
+
+	(void)readable;
+	assert(status == 0); /* the descriptor is ours */
+	count = epoll_wait(fetch->epoll_fd, events, EVENTS_AT_ONCE, 0);
+	for (int i = 0; i < count && !fetch->is_closing; i++) {
+		uint32_t got = events[i].events;
+
+		act(fetch, events[i].data.fd,
+			(got & EPOLLIN ? CURL_CSELECT_IN : 0) |
+				(got & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+				(got & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0));
+	}
+}
+
+static void on_timer(uv_timer_t *timer)
+{
+	struct fetch *fetch = container_of(timer, struct fetch, timer);
+
+	fetch->is_in_timer = true;
+	act(fetch, CURL_SOCKET_TIMEOUT, 0);
+	fetch->is_in_timer = false;
+}
+
+static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+	struct fetch *fetch = arg;
+
+	(void)multi;
+	/* libuv runs timers of 0 ms started by timers at once, again and again: sockets would
+	 * starve. */
+	if (timeout_ms == 0 && fetch->is_in_timer)
+		timeout_ms = 1;
+	if (fetch->is_closing || timeout_ms < 0)
+		uv_timer_stop(&fetch->timer);
+	else
+		uv_timer_start(&fetch->timer, on_timer, (uint64_t)timeout_ms, 0);
+	return 0;
+}
+
+static int on_curl_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void *watched)
+{
+	struct fetch *fetch = arg;
+	struct epoll_event event = {.data.fd = socket};
+
+	(void)easy;
+	if (what == CURL_POLL_REMOVE) {
+		/* It may be closed already, and gone from the set with that. */
+		(void)epoll_ctl(fetch->epoll_fd, EPOLL_CTL_DEL, socket, NULL);
+		return 0;
+	}
+	event.events =
+		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
+	if (watched != NULL && epoll_ctl(fetch->epoll_fd, EPOLL_CTL_MOD, socket, &event) == 0)
+		return 0;
+	if (epoll_ctl(fetch->epoll_fd, EPOLL_CTL_ADD, socket, &event) < 0 &&
+		(errno != EEXIST || epoll_ctl(fetch->epoll_fd, EPOLL_CTL_MOD, socket, &event) < 0))
+		return -1;
+	curl_multi_assign(fetch->multi, socket, fetch);
+	return 0;
+}
+
+static void on_refusals(uv_timer_t *timer)
+{
+	struct fetch *fetch = container_of(timer, struct fetch, refusals);
+	struct fetch_transfer *transfer;
+	size_t count = 0;
+
+	/* Those that the callbacks add wait for the next time: the loop must get its turn. */
+	TAILQ_FOREACH (transfer, &fetch->refused, link)
+		count++;
+	while (count-- > 0 && (transfer = TAILQ_FIRST(&fetch->refused)) != NULL)
+		complete(transfer);
+}
+
+static int64_t clamp_timeout(int64_t ms)
+{
+	return ms < 1 ? 1 : ms > INT_MAX ? INT_MAX : ms;
+}
+
+static void hand_to_curl(struct fetch_transfer *transfer, const struct fetch_request *request)
+{
+	struct fetch *fetch = transfer->fetch;
+
+	if (fetch_easy_set_request(transfer, request) == 0) {
+		CURLMcode code = curl_multi_add_handle(fetch->multi, transfer->easy);
+
+		if (code == CURLM_OK) {
+			put(transfer, &fetch->running);
+			return;
+		}
+		fetch_say(&transfer->result, "", curl_multi_strerror(code));
+	}
+	transfer->result.outcome = FETCH_FAILED;
+	put(transfer, &fetch->refused);
+	uv_timer_start(&fetch->refusals, on_refusals, 1, 0);
+}
+
+struct fetch_transfer *fetch_start(struct fetch *fetch, const struct fetch_request *request,
+	fetch_callback callback, void *arg)
+{
+	struct fetch_transfer *transfer;
+
+	assert(!fetch->is_closing);
+	transfer = new_transfer(fetch);
+	transfer->callback = callback;
+	transfer->arg = arg;
+	transfer->start_us = clock_mono_us();
+	transfer->timeout_ms = clamp_timeout(request->timeout_ms);
+	transfer->limit_bytes = request->body_limit_bytes != 0 ? request->body_limit_bytes
+							       : FETCH_DEFAULT_LIMIT_BYTES;
+	transfer->header_bytes = 0;
+	transfer->overflow = NO_OVERFLOW;
+	transfer->curl_error[0] = '\0';
+	transfer->result = (struct fetch_result){.retry_after_ms = -1};
+	fetch->running_count++;
+	hand_to_curl(transfer, request);
+	return transfer;
+}
+
+void fetch_cancel(struct fetch_transfer *transfer)
+{
+	unlink_transfer(transfer);
+	free_transfer(transfer);
+}
+
+size_t fetch_running(const struct fetch *fetch)
+{
+	return fetch->running_count;
+}
+
+static void init_curl(void)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		abort();
+}
+
+static void must(bool done)
+{
+	if (!done) /* only for want of memory or descriptors at start-up */
+		abort();
+}
+
+struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
+{
+	static uv_once_t once = UV_ONCE_INIT;
+	struct fetch *fetch = xcalloc(1, sizeof(*fetch));
+
+	uv_once(&once, init_curl);
+	TAILQ_INIT(&fetch->running);
+	TAILQ_INIT(&fetch->refused);
+	TAILQ_INIT(&fetch->idle);
+	fetch->user_agent = options->user_agent != NULL ? xstrdup(options->user_agent) : NULL;
+	must((fetch->multi = curl_multi_init()) != NULL);
+	must((fetch->epoll_fd = epoll_create1(EPOLL_CLOEXEC)) >= 0);
+	must(uv_poll_init(loop, &fetch->poll, fetch->epoll_fd) == 0);
+	must(uv_poll_start(&fetch->poll, UV_READABLE, on_readable) == 0);
+	must(uv_timer_init(loop, &fetch->timer) == 0);
+	must(uv_timer_init(loop, &fetch->refusals) == 0);
+	fetch->open_handles = 3;
+	curl_multi_setopt(fetch->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+	curl_multi_setopt(fetch->multi, CURLMOPT_SOCKETDATA, fetch);
+	curl_multi_setopt(fetch->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+	curl_multi_setopt(fetch->multi, CURLMOPT_TIMERDATA, fetch);
+	if (options->max_idle_connections > 0)
+		curl_multi_setopt(fetch->multi, CURLMOPT_MAXCONNECTS,
+			options->max_idle_connections > LONG_MAX
+				? LONG_MAX
+				: (long)options->max_idle_connections);
+	return fetch;
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct fetch *fetch = handle->data;
+	void (*on_closed)(void *) = fetch->on_closed;
+	void *arg = fetch->closed_arg;
+
+	if (--fetch->open_handles > 0)
+		return;
+	close(fetch->epoll_fd);
+	free(fetch->user_agent);
+	free(fetch);
+	if (on_closed != NULL)
+		on_closed(arg);
+}
+
+static void free_all(struct fetch_list *list)
+{
+	struct fetch_transfer *transfer;
+
+	while ((transfer = TAILQ_FIRST(list)) != NULL) {
+		take_off(transfer);
+		curl_multi_remove_handle(transfer->fetch->multi, transfer->easy);
+		free_transfer(transfer);
+	}
+}
+
+static void close_handle(struct fetch *fetch, uv_handle_t *handle)
+{
+	handle->data = fetch;
+	uv_close(handle, on_handle_closed);
+}
+
+void fetch_close(struct fetch *fetch, void (*on_closed)(void *arg), void *arg)
+{
+	fetch->is_closing = true;
+	fetch->on_closed = on_closed;
+	fetch->closed_arg = arg;
+	free_all(&fetch->running);
+	free_all(&fetch->refused);
+	free_all(&fetch->idle);
+	curl_multi_cleanup(fetch->multi);
+	close_handle(fetch, (uv_handle_t *)&fetch->poll);
+	close_handle(fetch, (uv_handle_t *)&fetch->timer);
+	close_handle(fetch, (uv_handle_t *)&fetch->refusals);
+}

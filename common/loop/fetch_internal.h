@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_COMMON_LOOP_FETCH_INTERNAL_H
+#define PS_COMMON_LOOP_FETCH_INTERNAL_H
+/*
+ * What fetch's own files share: one transfer, how it is told to curl, and its failure in words.
+ * Included by nobody else. Loop thread.
+ */
+#include "common/loop/fetch.h"
+
+#include <curl/curl.h>
+
+#include <sys/queue.h>
+
+#define FETCH_MAX_HEADER_BYTES ((size_t)300 << 10) /* of an answer, all redirects together */
+
+/* Why we ended it ourselves; curl then only says "write error". */
+enum fetch_overflow { NO_OVERFLOW, BODY_OVERFLOW, HEADER_OVERFLOW };
+
+struct fetch_transfer {
+	TAILQ_ENTRY(fetch_transfer) link;
+	struct fetch_list *list; /* the one it is in */
+	struct fetch *fetch;
+	CURL *easy;
+	struct curl_slist *headers;
+	char curl_error[CURL_ERROR_SIZE];
+	fetch_callback callback;
+	void *arg;
+	uint64_t start_us;
+	int64_t timeout_ms;
+	size_t limit_bytes;
+	size_t header_bytes;
+	enum fetch_overflow overflow;
+	struct fetch_result result;
+};
+
+/* Sets what is the same for every request. `user_agent` is copied and may be NULL. */
+void fetch_easy_set_up(struct fetch_transfer *transfer, const char *user_agent);
+
+/* Sets this request. -1: the result says why it cannot be made. */
+int fetch_easy_set_request(
+	struct fetch_transfer *transfer, const struct fetch_request *request) MUST_CHECK;
+
+/* Drops what was kept of an answer's headers. */
+void fetch_forget_headers(struct fetch_result *result);
+
+/* Sets outcome and error from what curl returned, which is not CURLE_OK. */
+void fetch_word_failure(struct fetch_transfer *transfer, CURLcode code);
+
+/* Sets the error: control characters replaced, "Like this" begun in lower case, "SSL" left alone.
+ */
+void fetch_say(struct fetch_result *result, const char *prefix, const char *text);
+
+#endif
