@@ -3,6 +3,7 @@
 
 from conftest import STREAM
 from harness import frames
+from harness.nats import NatsError
 from harness.process import free_port, wait_until
 from harness.servers import NatsServer
 
@@ -23,42 +24,39 @@ def make_leaf(world, name, leaf_port):
         config=f'leafnodes {{ remotes: [ {{ url: "nats://127.0.0.1:{leaf_port}" }} ] }}\n').start())
 
 
+def make_global_stream(client, names):
+    """The hub's stream; only once the leaf links carry the data centres' JetStream."""
+    def is_reachable(name):
+        try:
+            return client.api(f"STREAM.INFO.{STREAM}", domain=name)
+        except NatsError:
+            return None
+    for name in names:
+        wait_until(lambda: is_reachable(name), 30, what=f"JetStream of {name} is reached through the hub")
+    client.api("STREAM.CREATE.GLOBAL", {
+        "name": "GLOBAL", "storage": "file", "allow_direct": True, "sources": [
+            {"name": STREAM, "external": {"api": f"$JS.{name}.API"}} for name in names]})
+
+
 def test_the_same_job_instance_and_time_from_two_publishers_all_arrive(world):
     hub, leaf_port = make_hub(world)
     leaves = {name: make_leaf(world, name, leaf_port) for name in ("dc1", "dc2")}
-    clients = {name: world.add(Closing(leaf.connect())).part for name, leaf in leaves.items()}
-    for client in clients.values():
-        client.make_stream(STREAM)
+    count = 50
     with hub.connect() as client:
-        def make():
-            try:
-                return client.api("STREAM.CREATE.GLOBAL", {
-                    "name": "GLOBAL", "storage": "file", "allow_direct": True, "sources": [
-                        {"name": STREAM, "external": {"api": f"$JS.{name}.API"}} for name in leaves]})
-            except Exception:  # the leaf links are still coming up
-                return None
-        wait_until(make, 30)
         at_ms = frames.now_ms()
-        count = 50
-        for number in range(count):
-            for name, leaf in clients.items():
-                frames.publish(leaf, name, "app", "a", BODY.format(number), at_ms=at_ms + number)
-        wait_until(lambda: client.stream_messages("GLOBAL") == count * len(leaves), 60)
+        for name, leaf in leaves.items():
+            with leaf.connect() as local:
+                local.make_stream(STREAM)
+                for number in range(count):
+                    frames.publish(local, name, "app", "a", BODY.format(number), at_ms=at_ms + number)
+        make_global_stream(client, leaves)
+        wait_until(lambda: client.stream_messages("GLOBAL") == count * len(leaves), 60,
+                   what="the hub has them all")
         gateway = world.gateway()
         receiver = world.receiver(hub, gateway.url, stream={"stream": "GLOBAL"}, push={"publisher_label": True})
         wait_until(lambda: receiver.total("received_total") == count * len(leaves), 30)
         for name in leaves:
             wait_until(lambda: gateway.metrics().find("app_requests", publisher=name) == [count - 1])
-
-
-class Closing:
-    """Lets a World close a client."""
-
-    def __init__(self, part):
-        self.part = part
-
-    def stop(self):
-        self.part.close()
 
 
 def test_two_pollers_through_a_hub(world):
@@ -67,17 +65,10 @@ def test_two_pollers_through_a_hub(world):
     exporter = world.node_exporter()
     for name, leaf in leaves.items():
         world.poller(leaf, {"node": {"targets": [{"name": "web1", "url": f"{exporter.url}/metrics"}]}},
-                     identity=name, name=name)
+                     identity=name, name=name).wait_ready()
     with hub.connect() as client:
-        def make():
-            try:
-                return client.api("STREAM.CREATE.GLOBAL", {
-                    "name": "GLOBAL", "storage": "file", "sources": [
-                        {"name": STREAM, "external": {"api": f"$JS.{name}.API"}} for name in leaves]})
-            except Exception:
-                return None
-        wait_until(make, 30)
-        gateway = world.gateway()
-        world.receiver(hub, gateway.url, stream={"stream": "GLOBAL"}, push={"publisher_label": True})
-        for name in leaves:
-            wait_until(lambda: gateway.metrics().find("node_load1", publisher=name, instance="web1"), 60)
+        make_global_stream(client, leaves)
+    gateway = world.gateway()
+    world.receiver(hub, gateway.url, stream={"stream": "GLOBAL"}, push={"publisher_label": True})
+    for name in leaves:
+        wait_until(lambda: gateway.metrics().find("node_load1", publisher=name, instance="web1"), 60)
