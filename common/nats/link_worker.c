@@ -198,6 +198,21 @@ static void lose(struct link_worker *worker, const char *why, bool closed)
 	uv_mutex_unlock(&worker->lock);
 }
 
+/* In words that stay the same from one attempt to the next, unlike the random address. */
+static void lose_permission(struct link_worker *worker)
+{
+	char why[LINK_TEXT_BYTES];
+
+	snprintf(why, sizeof(why), "permission to subscribe to %s.> is missing",
+		worker->inbox_prefix);
+	lose(worker, why, false);
+}
+
+static bool is_about_subscription(const char *text)
+{
+	return strcasestr(text, "subscription to") != NULL;
+}
+
 static void on_error(natsConnection *connection, natsSubscription *subscription, natsStatus status,
 	void *closure)
 {
@@ -210,12 +225,12 @@ static void on_error(natsConnection *connection, natsSubscription *subscription,
 		text = natsStatus_GetText(status);
 	pthread_mutex_lock(&taps_lock);
 	tap = tap_find((uintptr_t)closure);
-	if (tap != NULL && status == NATS_NOT_PERMITTED &&
-		strcasestr(text, "subscription to") == NULL)
+	if (tap != NULL && status == NATS_CONNECTION_AUTH_FAILED)
+		lose(tap->worker, "authorization violation", false);
+	else if (tap != NULL && status == NATS_NOT_PERMITTED && is_about_subscription(text))
+		lose_permission(tap->worker);
+	else if (tap != NULL && status == NATS_NOT_PERMITTED)
 		post_event(tap->worker, LINK_ITEM_VIOLATION, tap->generation, text, 0);
-	else if (tap != NULL &&
-		 (status == NATS_NOT_PERMITTED || status == NATS_CONNECTION_AUTH_FAILED))
-		lose(tap->worker, text, false);
 	pthread_mutex_unlock(&taps_lock);
 }
 
@@ -327,7 +342,9 @@ static natsStatus start_answers(struct session *session)
 		return s;
 	}
 	s = natsConnection_GetLastError(session->connection, &text);
-	if (s != NATS_OK)
+	if (s == NATS_NOT_PERMITTED)
+		lose_permission(session->worker);
+	else if (s != NATS_OK)
 		lose(session->worker, text, false);
 	return s;
 }
