@@ -25,8 +25,7 @@ def send(client, value, instance="a", **keys):
 
 
 def acked(client, durable="recv_push_gateway"):
-    info = client.consumer_info(STREAM, durable)
-    return info["num_pending"] == 0 and info["num_ack_pending"] == 0
+    return client.is_acked(STREAM, durable)
 
 
 def test_gateway_down_loses_nothing_fresh(world, client, nats):

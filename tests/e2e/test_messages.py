@@ -39,8 +39,7 @@ def send(client, value, instance="a", **keys):
 
 def wait_acked(client):
     def done():
-        infos = [client.consumer_info(STREAM, f"recv_push_gateway{suffix}") for suffix in ("", "_legacy")]
-        return all(info["num_pending"] == 0 and info["num_ack_pending"] == 0 for info in infos)
+        return all(client.is_acked(STREAM, f"recv_push_gateway{suffix}") for suffix in ("", "_legacy"))
     wait_until(done, 30, what="everything is acked")
 
 

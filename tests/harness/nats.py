@@ -192,6 +192,14 @@ class Nats:
     def consumer_info(self, stream, durable):
         return self.api(f"CONSUMER.INFO.{stream}.{durable}")
 
+    def is_acked(self, stream, durable):
+        """Whether the durable is there and has nothing left, neither to deliver nor to be acked."""
+        try:
+            info = self.consumer_info(stream, durable)
+        except NatsError:
+            return False
+        return info["num_pending"] == 0 and info["num_ack_pending"] == 0
+
     def publish_stored(self, subject, body=b"", headers=None):
         """Publishes and returns the PubAck."""
         answer = json.loads(self.request(subject, body, headers).body)
