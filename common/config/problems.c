@@ -6,6 +6,8 @@
  */
 #include "common/config/value.h"
 
+#include "common/core/url.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -20,6 +22,29 @@ struct config_problem {
 	char *text;
 };
 
+/* Texts quote what was written, and a URL in the wrong place may hold a password. */
+static char *without_secrets(const char *text)
+{
+	struct buf shown = {0};
+	bool is_quoted = false;
+
+	while (*text != '\0') {
+		size_t len = strcspn(text, is_quoted ? "\"" : "\" ");
+		char *part = xstrndup(text, len);
+		char *redacted = url_redact(part);
+
+		buf_append_str(&shown, redacted);
+		free(redacted);
+		free(part);
+		text += len;
+		is_quoted ^= *text == '"';
+		if (*text != '\0')
+			buf_append_char(&shown, *text++);
+	}
+	buf_cstr(&shown);
+	return shown.ptr;
+}
+
 PRINTF_LIKE(4, 0)
 static void add(struct config *config, struct yaml_position position, bool warning, const char *fmt,
 	va_list args)
@@ -33,7 +58,7 @@ static void add(struct config *config, struct yaml_position position, bool warni
 		return;
 	vsnprintf(text, sizeof(text), fmt, args);
 	err_setf(&err, "%s", text);
-	problem.text = xstrdup(err.text);
+	problem.text = without_secrets(err.text);
 	config->problems = xreallocarray(
 		config->problems, config->problem_count + 1, sizeof(*config->problems));
 	config->problems[config->problem_count++] = problem;

@@ -160,7 +160,7 @@ int check_address(const char *text, struct err *err)
 				     "metrics_path in the "
 				     "job, or use targets: [{url: ...}]");
 	if (strchr(text, '@') != NULL)
-		return err_setf(err, "is not host:port: it holds an @");
+		return err_setf(err, "is not host:port: there is no user here");
 	if (strpbrk(text, "/?#") != NULL)
 		return err_setf(err,
 			"\"%.80s\" is not host:port: the path belongs in the job's metrics_path",
