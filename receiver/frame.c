@@ -93,6 +93,7 @@ enum frame_verdict frame_from_message(struct frame **frame, struct consumer_mess
 	made->incoming = message->incoming;
 	made->generation = message->generation;
 	made->stream_seq = message->delivery.stream_seq;
+	made->stored_ms = message->delivery.stored_ms;
 	buf_append_slice(&made->reply, nats_incoming_reply(made->incoming));
 	message->incoming = NULL;
 	verdict = read_message(made, topic, err);

@@ -19,7 +19,8 @@ struct frame {
 				ahead */
 	bool is_ahead;       /* its time was more than a minute ahead of ours */
 	uint64_t generation, stream_seq;
-	struct buf reply; /* to be acked to */
+	int64_t stored_ms; /* when the stream took it, by the server's clock */
+	struct buf reply;  /* to be acked to */
 
 	/* What holds the bytes above. */
 	struct wire_subject names;

@@ -17,7 +17,7 @@
 #define INTERVAL_DEFAULT_MS (60 * 1000)
 
 struct ack {
-	STAILQ_ENTRY(ack) next;
+	TAILQ_ENTRY(ack) next;
 	uint64_t generation, seq;
 	struct buf reply;
 };
@@ -78,29 +78,30 @@ static void release_acks(struct newest *newest, struct target *target)
 {
 	struct ack *ack;
 
-	while ((ack = STAILQ_FIRST(&target->acks)) != NULL) {
+	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
 		if (blocks(target->in_flight, ack) || blocks(target->waiting, ack))
 			return;
-		STAILQ_REMOVE_HEAD(&target->acks, next);
+		TAILQ_REMOVE(&target->acks, ack, next);
 		newest->options.on_ack(newest->options.arg, buf_slice(&ack->reply));
 		buf_free(&ack->reply);
 		free(ack);
 	}
 }
 
+/* From the end, where most belong: the others were delivered again, or retried meanwhile. */
 static void insert_ack(struct target *target, struct ack *ack)
 {
-	struct ack *at, *before = NULL;
+	struct ack *before;
 
-	STAILQ_FOREACH (at, &target->acks, next) {
-		if (!is_before(at->generation, at->seq, ack->generation, ack->seq))
+	TAILQ_FOREACH_REVERSE(before, &target->acks, ack_list, next)
+	{
+		if (is_before(before->generation, before->seq, ack->generation, ack->seq))
 			break;
-		before = at;
 	}
 	if (before == NULL)
-		STAILQ_INSERT_HEAD(&target->acks, ack, next);
+		TAILQ_INSERT_HEAD(&target->acks, ack, next);
 	else
-		STAILQ_INSERT_AFTER(&target->acks, before, ack, next);
+		TAILQ_INSERT_AFTER(&target->acks, before, ack, next);
 }
 
 /* Ends a frame that belongs to no target: nothing can precede it. */
@@ -208,32 +209,51 @@ static struct target *new_target(struct newest *newest, const struct frame *fram
 	labels_merge(&target->labels, &frame->scrape.labels);
 	target->subject = slice_dup(frame->subject);
 	target->subject_len = frame->subject.len;
-	STAILQ_INIT(&target->acks);
+	TAILQ_INIT(&target->acks);
 	HASH_ADD_KEYPTR(by_subject, newest->targets, target->subject, target->subject_len, target);
 	return target;
 }
 
-/* The same message again: if it is still held, only its reply subject is new. */
-static void take_redelivery(struct newest *newest, struct target *target, struct frame *frame)
+/* The one that is held of this very message, or NULL. */
+static struct frame *held_already(const struct target *target, const struct frame *frame)
 {
 	struct frame *const held[] = {target->waiting, target->in_flight};
 
-	for (size_t i = 0; i < ARRAY_LEN(held); i++) {
-		if (held[i] == NULL || held[i]->generation != frame->generation ||
-			held[i]->stream_seq != frame->stream_seq)
-			continue;
-		buf_free(&held[i]->reply);
-		held[i]->reply = buf_take(&frame->reply);
-		newest->options.on_fate(newest->options.arg, frame, FATE_REDELIVERED);
-		frame_free(frame);
-		return;
-	}
-	decide(newest, target, frame, FATE_REDELIVERED);
+	for (size_t i = 0; i < ARRAY_LEN(held); i++)
+		if (held[i] != NULL && held[i]->generation == frame->generation &&
+			held[i]->stream_seq == frame->stream_seq)
+			return held[i];
+	return NULL;
+}
+
+/* Only the reply subject is new. */
+static void replace_reply(
+	struct newest *newest, struct target *target, struct frame *held, struct frame *frame)
+{
+	if (held == target->waiting)
+		newest->waiting_bytes -= frame_bytes(held);
+	buf_free(&held->reply);
+	held->reply = buf_take(&frame->reply);
+	if (held == target->waiting)
+		newest->waiting_bytes += frame_bytes(held);
+	newest->options.on_fate(newest->options.arg, frame, FATE_REDELIVERED);
+	frame_free(frame);
 }
 
 /*
- * Whether a frame with an older time than the newest is merely late. After the durable was made
- * anew the stream may repeat itself as far back as max_age, which is no clock reset either.
+ * Whether it came before, or was passed over. Sequences of two generations cannot be compared; the
+ * times at which the stream stored the messages can.
+ */
+static bool was_seen(const struct target *target, const struct frame *frame)
+{
+	return frame->generation == target->generation
+		       ? frame->stream_seq <= target->newest_seq
+		       : frame->stored_ms <= target->newest_stored_ms;
+}
+
+/*
+ * Whether a frame with an older time than the newest is merely late. A stream that was made anew
+ * may be filled again with what is as old as max_age, which is no clock reset either.
  */
 static bool is_late(
 	const struct newest *newest, const struct target *target, const struct frame *frame)
@@ -257,6 +277,7 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 		newest->options.on_clock_reset(newest->options.arg, frame, step_back_ms);
 	target->generation = frame->generation;
 	target->newest_seq = frame->stream_seq;
+	target->newest_stored_ms = frame->stored_ms;
 	target->newest_time_ms = frame->scrape.time_ms;
 	target->newest_age_from_ms = frame->age_from_ms;
 	target->interval_ms = frame->scrape.interval_ms;
@@ -268,27 +289,34 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 		newest->options.on_ready(newest->options.arg);
 }
 
-void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
+static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t now_ms)
 {
 	struct target *target;
-	bool is_stale_now = is_stale(newest, frame->age_from_ms, now_ms);
 
-	HASH_FIND(by_subject, newest->targets, frame->subject.ptr, frame->subject.len, target);
-	if (target == NULL && is_stale_now) {
+	if (is_stale(newest, frame->age_from_ms, now_ms)) {
 		decide_alone(newest, frame, FATE_STALE);
 		return;
 	}
-	if (target == NULL) {
-		target = new_target(newest, frame);
-		if (target == NULL)
-			decide_alone(newest, frame, FATE_OVER_LIMIT);
-		else
-			become_newest(newest, target, frame);
-		return;
-	}
-	if (frame->generation == target->generation && frame->stream_seq <= target->newest_seq)
-		take_redelivery(newest, target, frame);
-	else if (is_stale_now)
+	target = new_target(newest, frame);
+	if (target == NULL)
+		decide_alone(newest, frame, FATE_OVER_LIMIT);
+	else
+		become_newest(newest, target, frame);
+}
+
+void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
+{
+	struct target *target;
+	struct frame *held;
+
+	HASH_FIND(by_subject, newest->targets, frame->subject.ptr, frame->subject.len, target);
+	if (target == NULL)
+		offer_of_unknown(newest, frame, now_ms);
+	else if ((held = held_already(target, frame)) != NULL)
+		replace_reply(newest, target, held, frame);
+	else if (was_seen(target, frame))
+		decide(newest, target, frame, FATE_REDELIVERED);
+	else if (is_stale(newest, frame->age_from_ms, now_ms))
 		decide(newest, target, frame, FATE_STALE);
 	else if (is_late(newest, target, frame))
 		decide(newest, target, frame, FATE_OUT_OF_ORDER);
@@ -382,8 +410,8 @@ static void free_target(struct newest *newest, struct target *target)
 	newest->options.on_forget(newest->options.arg, target);
 	HASH_DELETE(by_subject, newest->targets, target);
 	set_ready(newest, target, false);
-	while ((ack = STAILQ_FIRST(&target->acks)) != NULL) {
-		STAILQ_REMOVE_HEAD(&target->acks, next);
+	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
+		TAILQ_REMOVE(&target->acks, ack, next);
 		buf_free(&ack->reply);
 		free(ack);
 	}

@@ -45,8 +45,8 @@ struct target {
 	char *subject;
 	size_t subject_len;
 	uint64_t generation, newest_seq;
-	int64_t newest_time_ms, newest_age_from_ms, interval_ms;
-	STAILQ_HEAD(, ack) acks; /* decided, waiting for an earlier one that is not */
+	int64_t newest_stored_ms, newest_time_ms, newest_age_from_ms, interval_ms;
+	TAILQ_HEAD(ack_list, ack) acks; /* decided, waiting for an earlier one that is not */
 	UT_hash_handle by_subject;
 };
 
@@ -100,7 +100,10 @@ size_t newest_target_count(const struct newest *newest);
 size_t newest_waiting_count(const struct newest *newest);
 size_t newest_waiting_bytes(const struct newest *newest);
 
-/* Calls `visit` with the reply of every frame not yet acked, for giving them back at shutdown. */
+/*
+ * Calls `visit` with the reply of every frame not yet decided, for giving them back at shutdown.
+ * Those that are decided and wait for an earlier one's acknowledgement are not visited.
+ */
 void newest_each_unacked(
 	const struct newest *newest, void (*visit)(void *arg, struct slice reply), void *arg);
 

@@ -96,6 +96,7 @@ struct frame_spec {
 	uint64_t seq;
 	int64_t time_ms; /* relative to NOW_MS */
 	uint64_t generation;
+	int64_t stored_ms; /* relative to NOW_MS */
 	const char *reply; /* NULL: the sequence */
 };
 
@@ -114,6 +115,7 @@ static struct frame *make_frame(struct frame_spec spec)
 	frame->age_from_ms = frame->scrape.time_ms;
 	frame->generation = spec.generation;
 	frame->stream_seq = spec.seq;
+	frame->stored_ms = NOW_MS + spec.stored_ms;
 	if (spec.reply != NULL)
 		buf_append_str(&frame->reply, spec.reply);
 	else
@@ -267,15 +269,105 @@ static void test_a_new_generation_starts_its_sequences_over(void **state)
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
 	OFFER(&record, .instance = "a", .seq = 100, .time_ms = 0, .generation = 1);
-	/* The stream repeats what it had: not a clock reset, though more than two intervals back.
-	 */
-	OFFER(&record, .instance = "a", .seq = 1, .time_ms = -3 * INTERVAL_MS, .generation = 2);
-	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 1000, .generation = 2);
+	/* The stream was filled again with what it had: not a clock reset, though more than two
+	 * intervals back. */
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = -3 * INTERVAL_MS, .generation = 2,
+		.stored_ms = 500);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 1000, .generation = 2,
+		.stored_ms = 1000);
 	target = newest_begin(record.newest, NOW_MS + 1000);
 	assert_int_equal(target->in_flight->stream_seq, 2);
 	assert_int_equal(record.resets, 0);
 	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
 	expect(&record, "1:out_of_order 100:superseded 2:delivered ", "100 1 2 ");
+	finish(&record);
+}
+
+/*
+ * A durable made anew, or another one, brings what is known already. Without an age check only the
+ * time at which the stream stored it tells.
+ */
+static void test_a_new_generation_repeats_what_was_seen(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, 0, 10, on_silent);
+	OFFER(&record, .instance = "a", .seq = 8, .time_ms = -1, .generation = 1, .stored_ms = -1);
+	target = newest_begin(record.newest, NOW_MS);
+	OFFER(&record, .instance = "a", .seq = 9, .time_ms = 0, .generation = 1, .stored_ms = 0);
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = -40 * INTERVAL_MS, .generation = 2,
+		.stored_ms = -40 * INTERVAL_MS);
+	OFFER(&record, .instance = "a", .seq = 8, .time_ms = -1, .generation = 2, .stored_ms = -1);
+	OFFER(&record, .instance = "a", .seq = 9, .time_ms = 0, .generation = 2, .stored_ms = 0);
+	expect(&record, "2:redelivered 8:redelivered 9:redelivered ", "");
+	assert_int_equal(record.resets, 0);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	target = newest_begin(record.newest, NOW_MS);
+	assert_int_equal(target->in_flight->stream_seq, 9);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	expect(&record, "2:redelivered 8:redelivered 9:redelivered 8:delivered 9:delivered ",
+		"8 9 2 8 9 ");
+	finish(&record);
+}
+
+/* Of a frame that is still in flight while the newest has come from another generation. */
+static void test_a_redelivery_of_an_older_generation_is_not_acked_early(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, .instance = "a", .seq = 5, .time_ms = 0, .generation = 1);
+	target = newest_begin(record.newest, NOW_MS);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 1, .generation = 2, .stored_ms = 1);
+	OFFER(&record, .instance = "a", .seq = 5, .time_ms = 0, .generation = 1, .reply = "again");
+	expect(&record, "5:redelivered ", "");
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	expect(&record, "5:redelivered 5:delivered ", "again ");
+	finish(&record);
+}
+
+static void test_waiting_bytes_follow_a_redelivery(void **state)
+{
+	struct buf reply = {0};
+	struct record record;
+
+	(void)state;
+	for (int i = 0; i < 1000; i++)
+		buf_append_char(&reply, 'r');
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0, .reply = buf_cstr(&reply));
+	assert_true(newest_waiting_bytes(record.newest) > reply.len);
+	newest_begin(record.newest, NOW_MS);
+	assert_int_equal(newest_waiting_bytes(record.newest), 0);
+	buf_free(&reply);
+	finish(&record);
+}
+
+/* Thousands of scrapes may come while one is on its way. */
+static void test_a_backlog_behind_a_delivery_is_cheap(void **state)
+{
+	enum { COUNT = 100000 };
+	uint64_t begin_ms = clock_mono_ms();
+	struct record record;
+	struct target *target;
+	size_t acks = 0;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, .instance = "a", .seq = 1, .time_ms = 0);
+	target = newest_begin(record.newest, NOW_MS);
+	for (int i = 2; i <= COUNT; i++)
+		OFFER(&record, .instance = "a", .seq = (uint64_t)i, .time_ms = i);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	for (size_t i = 0; i < record.acks.len; i++)
+		acks += record.acks.ptr[i] == ' ';
+	assert_int_equal(acks, COUNT - 1);
+	assert_true(clock_mono_ms() - begin_ms < 5000);
 	finish(&record);
 }
 
@@ -367,6 +459,10 @@ int main(void)
 		cmocka_unit_test(test_max_age_off_keeps_everything),
 		cmocka_unit_test(test_late_and_reset_are_told_apart),
 		cmocka_unit_test(test_a_new_generation_starts_its_sequences_over),
+		cmocka_unit_test(test_a_new_generation_repeats_what_was_seen),
+		cmocka_unit_test(test_a_redelivery_of_an_older_generation_is_not_acked_early),
+		cmocka_unit_test(test_waiting_bytes_follow_a_redelivery),
+		cmocka_unit_test(test_a_backlog_behind_a_delivery_is_cheap),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_a_forgotten_target_frees_its_publishers_place),
 		cmocka_unit_test(test_targets_take_turns),
