@@ -9,6 +9,7 @@
 #include "common/core/log.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/push_gateway.h"
+#include "receiver/trust.h"
 
 #define SWEEP_INTERVAL_MS 1000
 #define DRAIN_CHECK_MS    20
@@ -25,7 +26,7 @@ struct intake {
 	size_t consumer_count;
 	size_t open_parts; /* consumers and the sink, still to be closed */
 	uv_timer_t sweep;
-	int64_t trusted_since_ms; /* silence may be believed from here on; 0: not at all */
+	struct trust trust;
 	struct log_limit malformed, clock_reset;
 	struct series *received, *received_bytes, *redelivered, *delivered, *delivered_age, *acks;
 	void (*on_drained)(void *arg);
@@ -186,16 +187,10 @@ static bool consumers_have_caught_up(const struct intake *intake)
 	return true;
 }
 
-/* Silence means something only while the stream is heard, and heard to its end. */
 static void update_trust(struct intake *intake)
 {
-	struct buf why = {0};
-
-	if (!consumers_are_ready(intake, &why))
-		intake->trusted_since_ms = 0;
-	else if (intake->trusted_since_ms == 0 && consumers_have_caught_up(intake))
-		intake->trusted_since_ms = clock_wall_ms();
-	buf_free(&why);
+	trust_update(&intake->trust, consumers_are_ready(intake, NULL),
+		consumers_have_caught_up(intake), clock_wall_ms(), clock_mono_ms());
 }
 
 static void on_consumer_state(void *arg)
@@ -208,7 +203,7 @@ static void on_sweep(uv_timer_t *timer)
 	struct intake *intake = timer->data;
 
 	update_trust(intake);
-	newest_sweep(intake->newest, clock_wall_ms(), intake->trusted_since_ms);
+	newest_sweep(intake->newest, clock_wall_ms(), intake->trust.since_ms);
 }
 
 /* Opening. */
@@ -331,7 +326,6 @@ bool intake_is_ready(const struct intake *intake, struct buf *why)
 
 void intake_collect(struct intake *intake)
 {
-	struct buf why = {0};
 	uint64_t pending = 0;
 
 	for (size_t i = 0; i < intake->consumer_count; i++)
@@ -345,14 +339,13 @@ void intake_collect(struct intake *intake)
 		{RM_WAITING_BYTES, (double)newest_waiting_bytes(intake->newest)},
 		{RM_IN_FLIGHT, (double)intake->sink->ops->running(intake->sink)},
 		{RM_STREAM_PENDING, (double)pending},
-		{RM_CONSUMER_READY, consumers_are_ready(intake, &why)},
-		{RM_SINK_READY, intake->sink->ops->is_ready(intake->sink, &why)},
+		{RM_CONSUMER_READY, consumers_are_ready(intake, NULL)},
+		{RM_SINK_READY, intake->sink->ops->is_ready(intake->sink, NULL)},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
 		series_set(
 			metrics_series(intake->options.metrics, gauges[i].id, intake->sink->name),
 			gauges[i].value);
-	buf_free(&why);
 }
 
 /* Draining and closing. */

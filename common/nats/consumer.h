@@ -39,7 +39,7 @@ struct consumer_counts {
 
 struct consumer *consumer_open(uv_loop_t *loop, const struct consumer_options *options);
 
-/* Bound to its durable and pulling; else the reason for people in `why`. */
+/* Bound to its durable and pulling; else the reason for people in `why`, unless that is NULL. */
 bool consumer_is_ready(const struct consumer *consumer, struct buf *why);
 
 /* Ready, and nothing more was pending when the newest message was delivered (or a pull found none).

@@ -36,7 +36,8 @@ struct sink_ops {
 	size_t (*running)(const struct sink *sink);
 	/* Begin nothing new. */
 	void (*stop)(struct sink *sink);
-	/* False with the reason while the far side does not take what we bring. */
+	/* False with the reason (`why` may be NULL) while the far side does not take what we bring.
+	 */
 	bool (*is_ready)(const struct sink *sink, struct buf *why);
 	/*
 	 * Cancel what runs at once (no call into newest after this), close every handle, free; then
