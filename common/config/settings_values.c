@@ -103,8 +103,9 @@ int check_nats_url(const char *text, struct err *err)
 	if (result != 0)
 		return -1;
 	if (strcmp(url.scheme, "nats") != 0 && strcmp(url.scheme, "tls") != 0)
-		result = err_setf(
-			err, "a NATS URL begins with nats:// or tls://, not %.20s://", url.scheme);
+		result = err_setf(err,
+			"a NATS URL begins with nats:// or tls:// and not with %.20s://",
+			url.scheme);
 	else if (strcmp(url.path_and_query, "/") != 0)
 		result = err_setf(err, "a NATS URL has no path: separate several with commas");
 	url_fini(&url);
@@ -120,7 +121,7 @@ static int parse_http(struct url *url, const char *text, struct err *err)
 		return -1;
 	if (check_scheme(url->scheme, NULL) == 0)
 		return 0;
-	err_setf(err, "must begin with http:// or https://, not %.20s://", url->scheme);
+	err_setf(err, "must begin with http:// or https:// and not with %.20s://", url->scheme);
 	url_fini(url);
 	return -1;
 }
