@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 struct option_row {
@@ -126,27 +127,42 @@ void cmdline_write_help(struct buf *out, const char *program, const char *summar
 		"Exit status: 0 clean stop, 1 failure, 2 bad command line or configuration.\n");
 }
 
-int cmdline_write_pid_file(const struct cmdline *cmdline, struct err *err)
+static int write_pid(int fd)
 {
+	return ftruncate(fd, 0) < 0 || dprintf(fd, "%ld\n", (long)getpid()) < 0 ? -1 : 0;
+}
+
+/* The lock, unlike the number, is gone with its process, however that ended. */
+int cmdline_write_pid_file(struct cmdline *cmdline, struct err *err)
+{
+	const char *path = cmdline->pid_file;
 	int fd;
 
-	if (cmdline->pid_file == NULL)
+	if (path == NULL)
 		return 0;
-	fd = open(cmdline->pid_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
 	if (fd < 0)
-		return err_setf(err, "cannot write the pid file %s: %s", cmdline->pid_file,
-			strerror(errno));
-	if (dprintf(fd, "%ld\n", (long)getpid()) < 0) {
+		return err_setf(err, "cannot write the pid file %s: %s", path, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		err_setf(err, "the pid file %s belongs to another process, which is running", path);
 		close(fd);
-		return err_setf(err, "cannot write the pid file %s: %s", cmdline->pid_file,
-			strerror(errno));
+		return -1;
 	}
-	close(fd);
+	if (write_pid(fd) < 0) {
+		err_setf(err, "cannot write the pid file %s: %s", path, strerror(errno));
+		close(fd);
+		return -1;
+	}
+	cmdline->pid_fd = fd;
+	cmdline->has_pid_file = true;
 	return 0;
 }
 
-void cmdline_remove_pid_file(const struct cmdline *cmdline)
+void cmdline_remove_pid_file(struct cmdline *cmdline)
 {
-	if (cmdline->pid_file != NULL)
-		(void)unlink(cmdline->pid_file);
+	if (!cmdline->has_pid_file)
+		return;
+	(void)unlink(cmdline->pid_file);
+	close(cmdline->pid_fd);
+	cmdline->has_pid_file = false;
 }

@@ -25,6 +25,8 @@ struct cmdline {
 	const char *pid_file; /* NULL: none */
 	enum log_format log_format;
 	bool debug;
+	bool has_pid_file; /* written, and locked through pid_fd as long as it is ours */
+	int pid_fd;
 };
 
 /* -1 and `err` for anything the table does not know, or when --config is missing. */
@@ -32,8 +34,10 @@ int cmdline_parse(struct cmdline *cmdline, int argc, char **argv, struct err *er
 
 void cmdline_write_help(struct buf *out, const char *program, const char *summary);
 
-/* Both do nothing without --pid. */
-int cmdline_write_pid_file(const struct cmdline *cmdline, struct err *err) MUST_CHECK;
-void cmdline_remove_pid_file(const struct cmdline *cmdline);
+/* Nothing without --pid. -1 and `err` also while a running process of ours has the file. */
+int cmdline_write_pid_file(struct cmdline *cmdline, struct err *err) MUST_CHECK;
+
+/* Only a file that we have written: never another process's. */
+void cmdline_remove_pid_file(struct cmdline *cmdline);
 
 #endif

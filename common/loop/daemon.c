@@ -273,13 +273,14 @@ static int open_monitor(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+/* The pid file last: it says that there is somebody to signal. */
 static int start(struct daemon *daemon, struct err *err)
 {
-	if (cmdline_write_pid_file(&daemon->cmdline, err) < 0)
-		return -1;
 	if (open_monitor(daemon, err) < 0)
 		return -1;
-	return daemon->program->start(daemon, daemon->settings, &daemon->state, err);
+	if (daemon->program->start(daemon, daemon->settings, &daemon->state, err) < 0)
+		return -1;
+	return cmdline_write_pid_file(&daemon->cmdline, err);
 }
 
 static void run(struct daemon *daemon)
@@ -343,6 +344,8 @@ static int load_and_act(struct daemon *daemon)
 	struct buf report = {0};
 	int status;
 
+	/* Until the log can be reopened, a SIGHUP of whoever rotates it must not end us. */
+	signal(SIGHUP, SIG_IGN);
 	daemon->settings = settings_load(daemon->cmdline.config, daemon->program->role, &report);
 	print_buf(stderr, &report);
 	if (daemon->settings == NULL)

@@ -3,11 +3,11 @@
 #define PS_COMMON_LOOP_DAEMON_H
 /*
  * What the two mains have in common: the command line, the log, the pid file, signals, the phases
- *of a shutdown and the monitor port's standing routes. The daemon's own work hangs on `struct
+ * of a shutdown and the monitor port's standing routes. The daemon's own work hangs on `struct
  * daemon_program`. Loop thread.
  *
- *	RUNNING --SIGTERM/SIGINT--> DRAINING --drained or deadline--> CLOSING --all handles
- *closed--> exit 0 any phase --second SIGTERM/SIGINT--> exit 1 at once
+ *	RUNNING --SIGTERM, SIGINT--> DRAINING --drained, deadline--> CLOSING --closed--> exit 0
+ *	a second SIGTERM or SIGINT, in any phase: exit 1 at once
  */
 #include "common/config/settings.h"
 #include "common/core/metrics.h"

@@ -56,6 +56,22 @@ def test_what_was_waiting_at_a_clean_stop_is_delivered_after_the_next_start(worl
     wait_until(lambda: gateway.metrics().find("app_requests") == [1], 30)
 
 
+def test_what_waits_behind_a_hanging_push_is_given_back_at_the_deadline(world, client, nats):
+    """Not only after the durable's ack_wait, when it would be stale."""
+    stub = world.add(Gateway())
+    stub.status = lambda *_: stub.released.wait(60) or 200
+    receiver = world.receiver(nats, stub.url, shutdown_timeout="1s", push={"concurrency": 1})
+    receiver.wait_ready()
+    for instance in ("a", "b"):
+        frames.publish(client, "dc1", "app", instance, BODY.format(1))
+    wait_until(lambda: receiver.total("received_total") == 2 and receiver.total("in_flight") == 1)
+    receiver.stop()
+    stub.status = 200
+    stub.released.set()
+    receiver.start()
+    wait_until(lambda: receiver.total("delivered_total") == 2, 20)
+
+
 def test_a_second_signal_stops_at_once(world, client, nats):
     target = world.add(Target({"/metrics": hang}))
     poller = world.poller(nats, {"app": {"targets": [{"url": f"{target.url}/metrics"}]}},
@@ -133,6 +149,19 @@ def test_the_pid_file(world, client, nats, tmp_path):
     assert int(path.read_text()) == poller.process.pid
     poller.stop()
     assert not path.exists()
+
+
+def test_a_failed_start_leaves_the_pid_file_of_another_alone(world, client, nats, tmp_path):
+    path = tmp_path / "poller.pid"
+    jobs = {"a": {"targets": [{"url": "http://127.0.0.1:1/metrics"}]}}
+    first = world.poller(nats, jobs, args=["--pid", str(path)])
+    same_port = world.poller(nats, jobs, args=["--pid", str(path)], name="same-port", monitor_port=first.port,
+                             wait=False)
+    same_file = world.poller(nats, jobs, args=["--pid", str(path)], name="same-file", wait=False)
+    for failed in (same_port, same_file):
+        assert failed.process.wait() == 1
+        failed.process = None
+    assert int(path.read_text()) == first.process.pid
 
 
 def test_repeated_failures_do_not_flood_the_log(world, client, nats):

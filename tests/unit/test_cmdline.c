@@ -101,6 +101,27 @@ static void test_pid_file(void **state)
 	assert_non_null(strstr(err.text, "/nonexistent/folder/pid"));
 }
 
+/* A start that fails must leave the file of the one that runs alone. */
+static void test_another_process_s_pid_file(void **state)
+{
+	char path[] = "/tmp/test-cmdline-XXXXXX";
+	struct cmdline first = {.pid_file = path}, second = {.pid_file = path};
+	struct err err;
+
+	(void)state;
+	close(mkstemp(path));
+	assert_int_equal(cmdline_write_pid_file(&first, &err), 0);
+	assert_int_equal(cmdline_write_pid_file(&second, &err), -1);
+	assert_non_null(strstr(err.text, "running"));
+	cmdline_remove_pid_file(&second);
+	assert_int_equal(access(path, F_OK), 0);
+	cmdline_remove_pid_file(&first);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(cmdline_write_pid_file(&second, &err), 0);
+	cmdline_remove_pid_file(&second);
+	assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -108,6 +129,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_taken),
 		cmocka_unit_test(test_help_names_every_option),
 		cmocka_unit_test(test_pid_file),
+		cmocka_unit_test(test_another_process_s_pid_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
