@@ -18,17 +18,27 @@
 /* Long enough for this process to be gone, short enough for the next one's start. */
 #define GIVE_BACK_DELAY_MS 1000
 
+/* One of its consumers. */
+struct source {
+	struct intake *intake;
+	struct consumer *consumer;
+	uint64_t generation; /* the consumer's, of its last message */
+};
+
 struct intake {
 	struct intake_options options;
 	struct newest *newest;
 	struct sink *sink;
-	struct consumer **consumers;
-	size_t consumer_count;
+	struct source *sources; /* as many as there is room for: consumers keep pointers to them */
+	size_t source_count;
+	/* Consumers count their generations independently, but share targets: this one goes up with
+	 * any of theirs. */
+	uint64_t generation;
 	size_t open_parts; /* consumers and the sink, still to be closed */
 	uv_timer_t sweep;
 	struct trust trust;
 	struct log_limit malformed, clock_reset;
-	struct series *received, *received_bytes, *redelivered, *delivered, *delivered_age, *acks;
+	struct series *received, *received_bytes, *redelivered, *delivered, *delivered_age;
 	void (*on_drained)(void *arg);
 	void *drained_arg;
 	void (*on_closed)(void *arg);
@@ -62,8 +72,7 @@ static void on_ack(void *arg, struct slice reply)
 {
 	struct intake *intake = arg;
 
-	series_inc(intake->acks);
-	consumer_ack(intake->consumers[0], reply);
+	consumer_ack(intake->sources[0].consumer, reply);
 }
 
 static void count_discard(struct intake *intake, const char *reason)
@@ -135,36 +144,61 @@ static void discard_message(struct intake *intake, enum frame_verdict verdict,
 }
 
 /* The publisher's clock at the end of the scrape less the stream's clock when it stored it. */
-static double skew_s(const struct frame *frame, int64_t stored_ms)
+static double skew_s(const struct frame *frame)
 {
-	return (double)(frame->scrape.time_ms - stored_ms) / 1e3 + frame->scrape.duration_s;
+	return (double)(frame->scrape.time_ms - frame->stored_ms) / 1e3 + frame->scrape.duration_s;
 }
 
-static void offer(struct intake *intake, struct frame *frame, int64_t stored_ms)
+/* Only envelopes need the look: otherwise the durables' filters do it. */
+static bool is_filtered(const struct intake *intake, const struct frame *frame)
 {
-	tally_seen(intake->options.tally, frame->publisher, frame->arrived_ms,
-		skew_s(frame, stored_ms));
+	const struct string_list *filter = &intake->options.settings->receiver_stream.filter;
+
+	for (size_t i = 0; i < filter->count; i++)
+		if (slice_is(frame->publisher, filter->items[i]))
+			return false;
+	return filter->count > 0;
+}
+
+static void offer(struct intake *intake, struct frame *frame)
+{
+	if (is_filtered(intake, frame)) {
+		on_ack(intake, buf_slice(&frame->reply));
+		count_discard(intake, "filtered");
+		frame_free(frame);
+		return;
+	}
+	tally_seen(intake->options.tally, frame->publisher, frame->arrived_ms, skew_s(frame));
 	if (frame->is_ahead)
 		tally_future(intake->options.tally, frame->publisher);
-	series_add(intake->received_bytes, (double)frame->body.len);
 	newest_offer(intake->newest, frame, clock_wall_ms());
+}
+
+static void note_generation(struct source *source, struct consumer_message *message)
+{
+	if (message->generation != source->generation)
+		source->intake->generation++;
+	source->generation = message->generation;
+	message->generation = source->intake->generation;
 }
 
 static void on_message(void *arg, struct consumer_message *message)
 {
-	struct intake *intake = arg;
+	struct source *source = arg;
+	struct intake *intake = source->intake;
 	const struct stream_settings *stream = &intake->options.settings->receiver_stream;
 	struct buf reply = {0}, publisher = {0};
 	struct frame *frame = NULL;
 	struct err err = {""};
-	int64_t stored_ms = message->delivery.stored_ms;
 	enum frame_verdict verdict;
 
 	series_inc(intake->received);
+	series_add(intake->received_bytes, (double)nats_incoming_body(message->incoming).len);
+	note_generation(source, message);
 	verdict = frame_from_message(
 		&frame, message, slice_from(stream->topic), &reply, &publisher, &err);
 	if (verdict == FRAME_OK)
-		offer(intake, frame, stored_ms);
+		offer(intake, frame);
 	else
 		discard_message(intake, verdict, buf_slice(&publisher), buf_slice(&reply), &err);
 	buf_free(&reply);
@@ -173,16 +207,16 @@ static void on_message(void *arg, struct consumer_message *message)
 
 static bool consumers_are_ready(const struct intake *intake, struct buf *why)
 {
-	for (size_t i = 0; i < intake->consumer_count; i++)
-		if (!consumer_is_ready(intake->consumers[i], why))
+	for (size_t i = 0; i < intake->source_count; i++)
+		if (!consumer_is_ready(intake->sources[i].consumer, why))
 			return false;
 	return true;
 }
 
 static bool consumers_have_caught_up(const struct intake *intake)
 {
-	for (size_t i = 0; i < intake->consumer_count; i++)
-		if (!consumer_is_caught_up(intake->consumers[i]))
+	for (size_t i = 0; i < intake->source_count; i++)
+		if (!consumer_is_caught_up(intake->sources[i].consumer))
 			return false;
 	return true;
 }
@@ -195,7 +229,9 @@ static void update_trust(struct intake *intake)
 
 static void on_consumer_state(void *arg)
 {
-	update_trust(arg);
+	struct source *source = arg;
+
+	update_trust(source->intake);
 }
 
 static void on_sweep(uv_timer_t *timer)
@@ -212,6 +248,7 @@ static void add_consumer(struct intake *intake, const char *filter_subject, cons
 {
 	const struct settings *settings = intake->options.settings;
 	const struct stream_settings *stream = &settings->receiver_stream;
+	struct source *source = &intake->sources[intake->source_count++];
 	char *durable = settings_durable_name(stream, intake->sink->name, suffix);
 	int64_t age_ms =
 		settings->max_age_ms > ACK_WAIT_FLOOR_MS ? settings->max_age_ms : ACK_WAIT_FLOOR_MS;
@@ -228,12 +265,11 @@ static void add_consumer(struct intake *intake, const char *filter_subject, cons
 		.start_age_ms = settings->max_age_ms,
 		.on_message = on_message,
 		.on_state = on_consumer_state,
-		.arg = intake,
+		.arg = source,
 	};
 
-	intake->consumers = xreallocarray(
-		intake->consumers, intake->consumer_count + 1, sizeof(struct consumer *));
-	intake->consumers[intake->consumer_count++] = consumer_open(intake->options.loop, &options);
+	source->intake = intake;
+	source->consumer = consumer_open(intake->options.loop, &options);
 	free(durable);
 }
 
@@ -256,6 +292,7 @@ static void open_consumers(struct intake *intake)
 	const struct stream_settings *stream = &intake->options.settings->receiver_stream;
 	struct buf subject = {0};
 
+	intake->sources = xcalloc(stream->filter.count + 2, sizeof(struct source));
 	for (size_t i = 0; i < stream->filter.count; i++)
 		add_publisher_consumer(intake, stream->filter.items[i]);
 	buf_appendf(&subject, "%s.scrape.>", stream->topic);
@@ -277,7 +314,6 @@ static void resolve_series(struct intake *intake)
 		{&intake->redelivered, RM_REDELIVERED},
 		{&intake->delivered, RM_DELIVERED},
 		{&intake->delivered_age, RM_DELIVERED_AGE_SECONDS},
-		{&intake->acks, RM_ACKS},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
@@ -312,7 +348,7 @@ struct intake *intake_open(const struct intake_options *options)
 	intake->sink = push_gateway_open(&context, options->push_gateway);
 	resolve_series(intake);
 	open_consumers(intake);
-	intake->open_parts = intake->consumer_count + 1;
+	intake->open_parts = intake->source_count + 1;
 	uv_timer_init(options->loop, &intake->sweep);
 	intake->sweep.data = intake;
 	uv_timer_start(&intake->sweep, on_sweep, SWEEP_INTERVAL_MS, SWEEP_INTERVAL_MS);
@@ -328,24 +364,25 @@ void intake_collect(struct intake *intake)
 {
 	uint64_t pending = 0;
 
-	for (size_t i = 0; i < intake->consumer_count; i++)
-		pending += consumer_pending(intake->consumers[i]);
+	for (size_t i = 0; i < intake->source_count; i++)
+		pending += consumer_pending(intake->sources[i].consumer);
 	const struct {
 		enum receiver_metric id;
 		double value;
-	} gauges[] = {
+	} numbers[] = {
 		{RM_TARGETS, (double)newest_target_count(intake->newest)},
 		{RM_WAITING, (double)newest_waiting_count(intake->newest)},
 		{RM_WAITING_BYTES, (double)newest_waiting_bytes(intake->newest)},
 		{RM_IN_FLIGHT, (double)intake->sink->ops->running(intake->sink)},
+		{RM_ACKS, (double)consumer_counts(intake->sources[0].consumer)->acks},
 		{RM_STREAM_PENDING, (double)pending},
 		{RM_CONSUMER_READY, consumers_are_ready(intake, NULL)},
 		{RM_SINK_READY, intake->sink->ops->is_ready(intake->sink, NULL)},
 	};
-	for (size_t i = 0; i < ARRAY_LEN(gauges); i++)
+	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
 		series_set(
-			metrics_series(intake->options.metrics, gauges[i].id, intake->sink->name),
-			gauges[i].value);
+			metrics_series(intake->options.metrics, numbers[i].id, intake->sink->name),
+			numbers[i].value);
 }
 
 /* Draining and closing. */
@@ -354,7 +391,7 @@ static void give_back(void *arg, struct slice reply)
 {
 	struct intake *intake = arg;
 
-	consumer_give_back(intake->consumers[0], reply, GIVE_BACK_DELAY_MS);
+	consumer_give_back(intake->sources[0].consumer, reply, GIVE_BACK_DELAY_MS);
 }
 
 static void on_drain_check(uv_timer_t *timer)
@@ -364,7 +401,6 @@ static void on_drain_check(uv_timer_t *timer)
 	if (intake->sink->ops->running(intake->sink) > 0)
 		return;
 	uv_timer_stop(timer);
-	newest_each_unacked(intake->newest, give_back, intake);
 	intake->on_drained(intake->drained_arg);
 }
 
@@ -372,8 +408,8 @@ void intake_drain(struct intake *intake, void (*on_drained)(void *arg), void *ar
 {
 	intake->on_drained = on_drained;
 	intake->drained_arg = arg;
-	for (size_t i = 0; i < intake->consumer_count; i++)
-		consumer_pause(intake->consumers[i], true);
+	for (size_t i = 0; i < intake->source_count; i++)
+		consumer_pause(intake->sources[i].consumer, true);
 	intake->sink->ops->stop(intake->sink);
 	uv_timer_start(&intake->sweep, on_drain_check, 0, DRAIN_CHECK_MS);
 }
@@ -382,7 +418,7 @@ static void on_sweep_closed(uv_handle_t *handle)
 {
 	struct intake *intake = handle->data;
 
-	free(intake->consumers);
+	free(intake->sources);
 	intake->on_closed(intake->closed_arg);
 	free(intake);
 }
@@ -400,8 +436,9 @@ void intake_close(struct intake *intake, void (*on_closed)(void *arg), void *arg
 	intake->on_closed = on_closed;
 	intake->closed_arg = arg;
 	uv_timer_stop(&intake->sweep);
-	for (size_t i = 0; i < intake->consumer_count; i++)
-		consumer_close(intake->consumers[i], on_part_closed, intake);
+	newest_each_unacked(intake->newest, give_back, intake);
+	for (size_t i = 0; i < intake->source_count; i++)
+		consumer_close(intake->sources[i].consumer, on_part_closed, intake);
 	intake->sink->ops->close(intake->sink, on_part_closed, intake);
 	newest_free(intake->newest);
 }

@@ -29,16 +29,16 @@ struct intake *intake_open(const struct intake_options *options);
 /* False with the reason while its consumers are not bound or its sink does not take anything. */
 bool intake_is_ready(const struct intake *intake, struct buf *why);
 
-/* Sets the gauges. */
+/* Sets the metrics that are read off at once. */
 void intake_collect(struct intake *intake);
 
-/*
- * Takes no more, lets the sink finish what is in flight, and gives back to the stream what was not
- * delivered, to be delivered again soon after the next start. `on_drained` comes once, later.
- */
+/* Takes no more and lets the sink finish what is in flight. `on_drained` comes once, later. */
 void intake_drain(struct intake *intake, void (*on_drained)(void *arg), void *arg);
 
-/* Closes everything and frees; then on_closed. */
+/*
+ * Gives back to the stream what was not delivered, to be delivered again soon after the next start;
+ * closes everything and frees; then on_closed.
+ */
 void intake_close(struct intake *intake, void (*on_closed)(void *arg), void *arg);
 
 #endif

@@ -153,6 +153,22 @@ def test_the_originals_envelope_is_accepted(client, receiver, gateway):
     wait_acked(client)
 
 
+def test_envelopes_of_publishers_that_the_filter_leaves_out(world, client, nats, gateway):
+    receiver = world.receiver(nats, gateway.url, stream={"legacy": True, "filter": ["dc1"]})
+    client.publish_stored("prometheus", legacy(publisher="dc9", instance="other"))
+    client.publish_stored("prometheus", legacy(publisher="dc1", instance="ours"))
+    wait_until(lambda: gateway.metrics().find("app_requests", job="old", instance="ours") == [9])
+    assert gateway.metrics().find("app_requests", instance="other") == []
+    assert receiver.total("discards_total", reason="filtered") == 1
+    wait_until(lambda: client.consumer_info(STREAM, "recv_push_gateway_legacy")["num_ack_pending"] == 0)
+
+
+def test_received_bytes_count_what_is_malformed_too(client, receiver):
+    client.publish_stored("prometheus", b"x" * 1000)
+    wait_until(lambda: receiver.total("discards_total", reason="malformed") == 1)
+    assert receiver.total("received_bytes_total") == 1000
+
+
 @pytest.mark.parametrize("body", [
     b"", b"{", b"[]", b"null", b'{"job":1}', legacy(job=None), legacy(job=""), legacy(instance=""),
     legacy(time="x"), legacy(time=-1), legacy(time=10**30), legacy(Scrape="%%%"), legacy(Scrape=7),
