@@ -200,7 +200,10 @@ static void add_error(struct wire_headers *headers, const char *error)
 	char *text = printable(error);
 
 	add(headers, "Ps-Up", xstrdup("0"));
-	add(headers, "Ps-Error", text == NULL ? xstrdup(UNKNOWN_ERROR) : text);
+	if (text != NULL && strcmp(text, UNKNOWN_ERROR) != 0)
+		add(headers, "Ps-Error", text);
+	else
+		free(text);
 }
 
 int wire_headers_build(struct wire_headers *headers, struct slice subject,
