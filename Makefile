@@ -128,7 +128,9 @@ test: deps
 
 test-unit: $(UNITS) $(REPLAYS)
 	@tests/unit/run.sh $(B) $(UNITS)
-	@for replay in $(REPLAYS); do $$replay tests/fuzz/corpus/$$(basename $$replay | sed 's/^fuzz_//') || exit 1; done
+	@for replay in $(REPLAYS); do \
+	  $$replay tests/fuzz/corpus/$$(basename $$replay | sed 's/^fuzz_//') >$$replay.log 2>&1 || \
+	  { tail -n 30 $$replay.log; exit 1; }; tail -n 1 $$replay.log; done
 
 test-e2e: all
 	@BUILD=$(B) $(PYTHON) -m pytest -q -n $(PYTEST_WORKERS) tests/e2e $(PYTEST_ARGS)
