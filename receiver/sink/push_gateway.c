@@ -150,13 +150,27 @@ static struct push_state *state_of(struct push_gateway *gateway, struct target *
 	return state;
 }
 
-/* False where the target's frame in flight has been ended, or must wait. */
+/*
+ * The target is heard again: what is left to delete is for its next push to judge. False while a
+ * DELETE is on its way.
+ */
+static bool drop_removal(struct push_job *job)
+{
+	if (job->outstanding > 0) {
+		give_up(job);
+		return false;
+	}
+	end_job(job);
+	return true;
+}
+
+/* False where the target's frame in flight has been ended, or must wait for a DELETE's answer. */
 static bool begin_push(struct push_gateway *gateway, struct target *target)
 {
 	struct push_state *state = state_of(gateway, target);
 	struct push_job *job;
 
-	if (state->job != NULL) { /* what it left when it fell silent is being deleted */
+	if (state->job != NULL && !drop_removal(state->job)) {
 		state->is_held = true;
 		return false;
 	}
@@ -184,7 +198,11 @@ static struct push_job *next_push(struct push_gateway *gateway)
 
 static struct push_job *next_removal(struct push_gateway *gateway)
 {
-	return gateway->is_stopping ? NULL : TAILQ_FIRST(&gateway->removals);
+	struct push_job *job;
+
+	while ((job = TAILQ_FIRST(&gateway->removals)) != NULL && !job->state->target->is_silent)
+		(void)drop_removal(job);
+	return gateway->is_stopping ? NULL : job;
 }
 
 /* Pushes and removals take turns, as long as there are both. */
@@ -256,13 +274,15 @@ static void finish_removal(struct push_job *job)
 	struct newest *newest = gateway->context.newest;
 
 	end_job(job);
-	if (!TAILQ_EMPTY(&state->holder.claims)) {
-		begin_job(gateway, push_job_new_removal(state));
-	} else if (state->is_held) {
+	if (state->is_held) {
 		/* Not pushed from here: a newer one may have come. */
 		state->is_held = false;
 		newest_end(newest, state->target, NEWEST_RETRY, clock_wall_ms());
-	} else if (state->target->is_silent) {
+	} else if (!state->target->is_silent) {
+		return; /* its newest waits for its turn */
+	} else if (!TAILQ_EMPTY(&state->holder.claims)) {
+		begin_job(gateway, push_job_new_removal(state));
+	} else {
 		newest_forget(newest, state->target);
 	}
 }

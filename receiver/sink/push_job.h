@@ -27,7 +27,7 @@ struct push_state {
 	struct push_holder holder;
 	struct target *target;
 	struct push_job *job; /* NULL: none */
-	bool is_held;         /* its frame in flight waits for the end of a removal */
+	bool is_held;         /* its frame in flight waits for the answer to a DELETE */
 	struct log_limit refused, malformed;
 	TAILQ_ENTRY(push_state) of_sink;
 };

@@ -565,6 +565,38 @@ static void test_speaks_while_deleted(void **state)
 	close_stub(t);
 }
 
+/*
+ * It is heard again before the deletion got through to a gateway that is away: the deletion is
+ * dropped, and the target holds no frame back from newer ones however long that takes.
+ */
+static void test_speaks_before_deleted(void **state)
+{
+	struct with_stub *t = open_stub();
+	size_t acks = 0;
+
+	(void)state;
+	t->f.gateway.concurrency = 1;
+	push_offer(&t->f, (struct push_frame){.instance = "a", .body = "x 1\n"});
+	push_offer(&t->f, (struct push_frame){.instance = "b", .body = "x 1\n"});
+	WAIT(t->f.ended == 2);
+	t->stub.status = 500;
+	push_sweep(&t->f, 2 * HOUR_MS);
+	for (int i = 0; i < 200 && t->stub.count < 8; i++) {
+		push_offer(&t->f, (struct push_frame){.instance = "a", .body = "x 2\n"});
+		push_offer(&t->f, (struct push_frame){.instance = "b", .body = "x 2\n"});
+		let_time_pass(t, 20);
+	}
+	/* All are done with but those that wait and those on their way. */
+	for (size_t i = 0; i < t->f.acks.len; i++)
+		acks += t->f.acks.ptr[i] == ' ';
+	if (acks + 4 < t->f.seq)
+		fail_msg("%zu acks for %d scrapes", acks, (int)t->f.seq);
+	t->stub.status = 200;
+	WAIT(t->f.ended == t->f.seq);
+	assert_int_equal(push_count(&t->f, RM_GROUPS, "sink", NULL), 2);
+	close_stub(t);
+}
+
 /* A gateway busy with deletions still takes pushes, every other turn. */
 static void test_deletions_do_not_hold_up_pushes(void **state)
 {
@@ -682,6 +714,7 @@ int main(void)
 		cmocka_unit_test(test_silent_without_delete_stale),
 		cmocka_unit_test(test_silent_delete_is_retried),
 		cmocka_unit_test(test_speaks_while_deleted),
+		cmocka_unit_test(test_speaks_before_deleted),
 		cmocka_unit_test(test_deletions_do_not_hold_up_pushes),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_close_in_the_middle),
