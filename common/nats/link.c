@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <sys/queue.h>
 
+#define WATCH_INTERVAL_MS 1000
+
 struct request {
 	uint64_t id;
 	uint64_t deadline_ms;
@@ -48,7 +50,7 @@ struct nats_link {
 	struct handoff *handoff;
 	struct link_worker *worker;
 	struct link_lease *lease;
-	uv_timer_t timer;
+	uv_timer_t timer, watch;
 	struct nats_link_listener *listeners;
 	struct nats_link_listener *next_called; /* while listeners are being called */
 	bool up, closing;
@@ -345,7 +347,7 @@ static void on_handle_closed(struct nats_link *link)
 
 static void on_timer_closed(uv_handle_t *handle)
 {
-	on_handle_closed(container_of((uv_timer_t *)handle, struct nats_link, timer));
+	on_handle_closed(handle->data);
 }
 
 static void on_handoff_closed(void *arg)
@@ -358,6 +360,7 @@ static void on_ended(struct nats_link *link)
 	link_worker_free(link->worker);
 	handoff_close(link->handoff, on_handoff_closed, link);
 	uv_close((uv_handle_t *)&link->timer, on_timer_closed);
+	uv_close((uv_handle_t *)&link->watch, on_timer_closed);
 }
 
 static void on_event(struct nats_link *link, struct link_event *event)
@@ -385,6 +388,11 @@ static void on_item(void *arg, struct handoff_item *item)
 		on_event(arg, container_of(base, struct link_event, base));
 }
 
+static void on_watch(uv_timer_t *timer)
+{
+	link_worker_watch(((struct nats_link *)timer->data)->worker);
+}
+
 struct nats_link *nats_link_open(uv_loop_t *loop, const struct nats_link_options *options)
 {
 	struct nats_link *link = xcalloc(1, sizeof(*link));
@@ -394,8 +402,11 @@ struct nats_link *nats_link_open(uv_loop_t *loop, const struct nats_link_options
 	link->lease = link_lease_new();
 	link->handoff = handoff_open(loop, on_item, link);
 	uv_timer_init(loop, &link->timer);
-	link->open_handles = 2;
+	uv_timer_init(loop, &link->watch);
+	link->timer.data = link->watch.data = link;
+	link->open_handles = 3;
 	link->worker = link_worker_start(options, link->handoff);
+	uv_timer_start(&link->watch, on_watch, WATCH_INTERVAL_MS, WATCH_INTERVAL_MS);
 	snprintf(link->reason, sizeof(link->reason), "connecting to %s",
 		link_worker_servers(link->worker));
 	return link;

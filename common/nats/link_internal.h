@@ -2,8 +2,9 @@
 #ifndef PS_COMMON_NATS_LINK_INTERNAL_H
 #define PS_COMMON_NATS_LINK_INTERNAL_H
 /*
- * What the link's files share: link.c lives on the loop, link_worker.c is the link's own thread and
- * cnats' callbacks, link_message.c the messages both pass to each other. Nobody else includes this.
+ * What the link's files share: link.c lives on the loop, link_worker.c is the link's own thread,
+ * link_session.c one connection of it, link_message.c what they pass to each other. Nobody else
+ * includes this.
  */
 #include "common/loop/handoff.h"
 #include "common/nats/link.h"
@@ -32,6 +33,10 @@ struct link_event {
 	size_t max_payload;
 	char text[LINK_TEXT_BYTES]; /* up: the server, redacted */
 };
+
+/* Any thread. `text` is cut where it does not fit. */
+void link_post_event(struct handoff *handoff, enum link_item_kind kind, uint64_t generation,
+	const char *text, size_t max_payload);
 
 /*
  * Keeps cnats' library open: it must not end before the last message is freed, wherever that is
@@ -90,6 +95,9 @@ struct link_worker *link_worker_start(
 
 /* Takes the operation. Never blocks. */
 void link_worker_push(struct link_worker *worker, struct link_op *op);
+
+/* To be called every second or so: cuts off a server that went silent while connecting. */
+void link_worker_watch(struct link_worker *worker);
 
 /* What was pushed is still sent, and flushed under `flush_ms`; LINK_ITEM_ENDED comes at the end. */
 void link_worker_stop(struct link_worker *worker, int64_t flush_ms);

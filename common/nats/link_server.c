@@ -8,9 +8,12 @@
 
 #include "common/core/url.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -159,17 +162,74 @@ static void probe_host(const char *host, int port, struct buf *reason)
 	freeaddrinfo(found);
 }
 
+/* As nats_url_parse does: the scheme is optional, the port 4222 if there is none. */
+static int parse_server(const char *server, struct url *url)
+{
+	char *text =
+		strstr(server, "://") != NULL ? xstrdup(server) : xasprintf("nats://%s", server);
+	int result = url_parse(url, slice_from(text), NULL);
+
+	if (result == 0 && url->port == 0)
+		url->port = 4222;
+	free(text);
+	return result;
+}
+
 void link_servers_probe(const struct link_servers *servers, struct buf *reason)
 {
-	const char *first = servers->count > 0 ? servers->urls[0] : "";
-	char *text = strstr(first, "://") != NULL ? xstrdup(first) : xasprintf("nats://%s", first);
 	struct url url;
 
-	if (url_parse(&url, slice_from(text), NULL) == 0) {
-		probe_host(url.host, url.port != 0 ? url.port : 4222, reason);
+	if (servers->count > 0 && parse_server(servers->urls[0], &url) == 0) {
+		probe_host(url.host, url.port, reason);
 		url_fini(&url);
 	} else {
 		buf_append_str(reason, "not a server address");
 	}
-	free(text);
+}
+
+static bool is_server_port(const struct link_servers *servers, int port)
+{
+	bool found = false;
+
+	for (size_t i = 0; i < servers->count && !found; i++) {
+		struct url url;
+
+		if (parse_server(servers->urls[i], &url) != 0)
+			continue;
+		found = url.port == port;
+		url_fini(&url);
+	}
+	return found;
+}
+
+/* The port of a socket's other end; -1 for what is no TCP connection. */
+static int peer_port(int fd)
+{
+	struct sockaddr_storage peer;
+	socklen_t len = sizeof(peer);
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) != 0)
+		return -1;
+	if (peer.ss_family == AF_INET)
+		return ntohs(((struct sockaddr_in *)&peer)->sin_port);
+	if (peer.ss_family == AF_INET6)
+		return ntohs(((struct sockaddr_in6 *)&peer)->sin6_port);
+	return -1;
+}
+
+void link_servers_cut(const struct link_servers *servers)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	struct dirent *entry;
+
+	if (dir == NULL)
+		return;
+	while ((entry = readdir(dir)) != NULL) {
+		int fd = atoi(entry->d_name);
+		int port = entry->d_name[0] == '.' ? -1 : peer_port(fd);
+
+		if (port > 0 && is_server_port(servers, port))
+			shutdown(fd, SHUT_RDWR);
+	}
+	closedir(dir);
 }

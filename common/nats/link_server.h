@@ -24,4 +24,10 @@ void link_servers_fini(struct link_servers *servers);
 /* Appends why no TCP connection to the first server can be made; in words, in a few seconds. */
 void link_servers_probe(const struct link_servers *servers, struct buf *reason);
 
+/*
+ * Shuts down every TCP connection of this process to a port of these servers: the only hold there
+ * is on a connection that cnats is still making. Any thread.
+ */
+void link_servers_cut(const struct link_servers *servers);
+
 #endif
