@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A scrape is in exactly one place: the queue, or the list of those sent. `pump` moves from one to
- * the other while the publisher has room, a few at a time, since encoding takes the loop's time;
- *the timer brings it back when there is more.
+ * the other while there is room, a few at a time, since encoding takes the loop's time; the timer
+ * brings it back when there is more. Those sent take at most half of queue_bytes and one message,
+ * the queue takes the rest.
  *
  *	push -> queue -> pump: frame_make -> sent -> acked: gone
  *	           ^                           |
@@ -16,6 +17,9 @@
 
 /* Frames made before other work on the loop has its turn; 10 ms if each is re-encoded. */
 #define FRAMES_PER_TURN 32
+
+/* Held beside a message sent: its scrape, its headers apart, what publisher and link remember. */
+#define SENT_OVERHEAD_BYTES 1024
 
 STAILQ_HEAD(scrape_queue, scrape);
 LIST_HEAD(scrape_set, scrape);
@@ -47,7 +51,7 @@ struct outbox {
 	struct scrape_queue queue;
 	struct scrape_set sent;
 	size_t queue_count, sent_count;
-	uint64_t queue_bytes;
+	uint64_t queue_bytes, sent_bytes;
 	struct series *dropped[DROP_REASON_COUNT];
 	struct series *published, *published_bytes, *publish_seconds, *duplicates;
 	struct log_limit full_limit, frame_limit, refused_limit, duplicate_limit;
@@ -86,10 +90,33 @@ static struct scrape *dequeue(struct outbox *outbox)
 	return scrape;
 }
 
+static void remember_sent(struct outbox *outbox, struct scrape *scrape)
+{
+	LIST_INSERT_HEAD(&outbox->sent, scrape, siblings);
+	outbox->sent_count++;
+	outbox->sent_bytes += scrape->frame_bytes + SENT_OVERHEAD_BYTES;
+}
+
 static void forget_sent(struct outbox *outbox, struct scrape *scrape)
 {
 	LIST_REMOVE(scrape, siblings);
 	outbox->sent_count--;
+	outbox->sent_bytes -= scrape->frame_bytes + SENT_OVERHEAD_BYTES;
+}
+
+static bool has_room(const struct outbox *outbox)
+{
+	uint64_t most = outbox->options.settings->queue_bytes / 2;
+
+	return publisher_has_room(outbox->publisher) && outbox->sent_bytes < most;
+}
+
+/* What the queue may take. */
+static uint64_t queue_limit(const struct outbox *outbox)
+{
+	uint64_t limit = outbox->options.settings->queue_bytes;
+
+	return outbox->sent_bytes < limit / 2 ? limit - outbox->sent_bytes : limit / 2;
 }
 
 static void tell_if_idle(struct outbox *outbox)
@@ -116,8 +143,7 @@ static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 		scrape_free(scrape);
 		return;
 	}
-	LIST_INSERT_HEAD(&outbox->sent, scrape, siblings);
-	outbox->sent_count++;
+	remember_sent(outbox, scrape);
 	publisher_send(outbox->publisher, message, scrape);
 	nats_outgoing_unref(message);
 }
@@ -127,7 +153,7 @@ static void on_resume(uv_timer_t *timer);
 static void pump(struct outbox *outbox)
 {
 	for (int i = 0; i < FRAMES_PER_TURN; i++) {
-		if (STAILQ_EMPTY(&outbox->queue) || !publisher_has_room(outbox->publisher))
+		if (STAILQ_EMPTY(&outbox->queue) || !has_room(outbox))
 			return;
 		send_scrape(outbox, dequeue(outbox));
 	}
@@ -161,16 +187,36 @@ static void drop_oldest(struct outbox *outbox)
 	scrape_free(scrape);
 }
 
+/* Makes a scrape fit to wait; one that is too large by itself would cost all the others. */
+static void prepare_to_wait(struct outbox *outbox, struct scrape *scrape)
+{
+	struct buf size = {0}, limit = {0};
+
+	scrape_trim(scrape);
+	if (scrape_bytes(scrape) <= queue_limit(outbox))
+		return;
+	frame_format_size(scrape->body.len, &size);
+	frame_format_size(outbox->options.settings->queue_bytes, &limit);
+	scrape_fail(scrape, "scrape of %s is too large to wait for NATS (queue_bytes: %s)",
+		buf_cstr(&size), buf_cstr(&limit));
+	buf_free(&size);
+	buf_free(&limit);
+	series_inc(outbox->dropped[DROP_QUEUE_FULL]);
+	log_limited(&outbox->full_limit, LOG_WARN, "scrape cannot wait for NATS",
+		LOG_S("job", job_of(scrape)), LOG_S("instance", instance_of(scrape)),
+		LOG_S("error", scrape->wire.error));
+}
+
 void outbox_push(struct outbox *outbox, struct scrape **scrape)
 {
 	struct scrape *newest = *scrape;
 
 	*scrape = NULL;
-	if (!STAILQ_EMPTY(&outbox->queue) || !publisher_has_room(outbox->publisher))
-		scrape_trim(newest);
+	if (!STAILQ_EMPTY(&outbox->queue) || !has_room(outbox))
+		prepare_to_wait(outbox, newest);
 	enqueue(outbox, newest, false);
 	pump(outbox);
-	while (outbox->queue_bytes > outbox->options.settings->queue_bytes)
+	while (outbox->queue_bytes > queue_limit(outbox))
 		drop_oldest(outbox);
 }
 
@@ -208,7 +254,6 @@ static void on_refused(struct outbox *outbox, struct scrape *scrape, const char 
 	scrape_fail(scrape, "%s", reason);
 	scrape->is_substitute = true;
 	enqueue(outbox, scrape, true);
-	uv_timer_start(&outbox->resume, on_resume, 0, 0);
 }
 
 static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const char *reason,
@@ -229,6 +274,9 @@ static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const
 		on_refused(outbox, scrape, reason);
 		break;
 	}
+	/* The publisher tells of its own room only. */
+	if (!STAILQ_EMPTY(&outbox->queue) && has_room(outbox))
+		uv_timer_start(&outbox->resume, on_resume, 0, 0);
 	tell_if_idle(outbox);
 }
 

@@ -2,9 +2,10 @@
 #ifndef PS_POLLER_OUTBOX_H
 #define PS_POLLER_OUTBOX_H
 /*
- * Scrapes on their way into the stream: those that wait for NATS, oldest first, within a bound in
- * bytes beyond which the oldest are dropped and counted, and those sent whose fate is not known. It
- * owns the publisher. Frames are made when they leave the queue. Loop thread.
+ * Scrapes on their way into the stream: those that wait for NATS, oldest first, and those sent
+ * whose fate is not known. Both together keep to queue_bytes: beyond it the oldest that wait are
+ * dropped and counted. It owns the publisher. Frames are made when they leave the queue. Loop
+ * thread.
  */
 #include "common/nats/publisher.h"
 #include "poller/frame.h"

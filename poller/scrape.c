@@ -12,6 +12,9 @@
 #include <stdio.h>
 #include <strings.h>
 
+/* What an allocation takes beyond what was asked for, about. */
+#define ALLOCATION_OVERHEAD_BYTES 16
+
 static const char *const outcome_names[SCRAPE_OUTCOME_COUNT] = {
 	[SCRAPE_SUCCESS] = "success",
 	[SCRAPE_UNREACHABLE] = "unreachable",
@@ -208,9 +211,20 @@ enum scrape_outcome scrape_judge(
 	return judge_body(scrape, result, codec);
 }
 
+static size_t allocated_bytes(size_t asked_bytes)
+{
+	return asked_bytes == 0 ? 0 : asked_bytes + ALLOCATION_OVERHEAD_BYTES;
+}
+
+static size_t text_bytes(const char *text)
+{
+	return text == NULL ? 0 : allocated_bytes(strlen(text) + 1);
+}
+
 size_t scrape_bytes(const struct scrape *scrape)
 {
-	return sizeof(*scrape) + scrape->body.capacity;
+	return allocated_bytes(sizeof(*scrape)) + allocated_bytes(scrape->body.capacity) +
+	       text_bytes(scrape->wire.error) + text_bytes(scrape->wire.content_type);
 }
 
 void scrape_trim(struct scrape *scrape)

@@ -474,7 +474,9 @@ static const struct config_key settings_keys[] = {
 		.fallback = "10s",
 		.min = 0,
 		.max = HOUR_MS,
-		.help = "How long a stop may wait for what is under way."},
+		.help = "How long a stop may wait for what is under way; a poller with scrapes "
+			"left waits so long for a NATS server that is away, too. A second signal "
+			"stops at once."},
 	{.name = "max_age",
 		.type = CONFIG_DURATION,
 		CONFIG_AT(struct settings, max_age_ms),
@@ -557,9 +559,8 @@ static const struct config_key settings_keys[] = {
 		.min = MB,
 		.max = INT64_MAX,
 		.audience = FOR_POLLER,
-		.help = "How much may wait in the poller's memory while NATS is away; beyond it "
-			"the "
-			"oldest scrapes are dropped and counted."},
+		.help = "How much may wait in the poller's memory, for NATS or for its "
+			"acknowledgement; beyond it the oldest scrapes are dropped and counted."},
 	{.name = "max_unacked",
 		.type = CONFIG_INT,
 		CONFIG_AT(struct settings, max_unacked),

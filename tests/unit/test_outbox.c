@@ -358,18 +358,89 @@ static void test_oldest_is_dropped(void **state)
 	(void)state;
 	scene_open(&scene, COMPRESSION_PASSTHROUGH);
 	append_noise(&body, 1000);
-	scene.settings.queue_bytes = 3 * (sizeof(struct scrape) + 1000);
+	scene.settings.queue_bytes = 3 * (sizeof(struct scrape) + 1000 + 64);
 	for (int i = 0; i < 10; i++)
 		push(&scene, TIME_MS + i, ENCODING_IDENTITY, buf_slice(&body));
 	assert_true(plain(&scene, PM_QUEUE_SCRAPES) == 3);
 	assert_true(plain(&scene, PM_QUEUE_BYTES) <= (double)scene.settings.queue_bytes);
 	assert_true(dropped(&scene, "queue_full") == 7);
+	scene.settings.queue_bytes = 1 << 20;
 	give_room(&scene, 10);
 	assert_int_equal(publisher->sent_count, 3);
 	assert_header(0, "Ps-Time: 1700000000007\n");
 	assert_header(2, "Ps-Time: 1700000000009\n");
 	buf_free(&body);
 	scene_close(&scene);
+}
+
+/* A failure has no body, but a text, and a million of them are not for free. */
+static void test_failures_fill_the_queue_too(void **state)
+{
+	struct scene scene;
+	char reason[501];
+
+	(void)state;
+	scene_open(&scene, COMPRESSION_PASSTHROUGH);
+	memset(reason, 'x', sizeof(reason) - 1);
+	reason[sizeof(reason) - 1] = '\0';
+	for (int i = 0; i < 4000; i++) {
+		struct scrape *scrape = scrape_new(&scene.target, TIME_MS + i);
+
+		scrape_fail(scrape, "%s", reason);
+		outbox_push(scene.outbox, &scrape);
+	}
+	assert_in_range(plain(&scene, PM_QUEUE_SCRAPES), 1, (1 << 20) / (sizeof(reason)));
+	assert_true(dropped(&scene, "queue_full") == 4000 - plain(&scene, PM_QUEUE_SCRAPES));
+	scene_close(&scene);
+}
+
+static void test_too_large_to_wait_costs_no_other(void **state)
+{
+	struct scene scene;
+	struct buf large = {0};
+
+	(void)state;
+	scene_open(&scene, COMPRESSION_PASSTHROUGH);
+	append_noise(&large, 2 << 20);
+	push_text(&scene, TIME_MS);
+	push(&scene, TIME_MS + 1, ENCODING_IDENTITY, buf_slice(&large));
+	push_text(&scene, TIME_MS + 2);
+	assert_true(plain(&scene, PM_QUEUE_SCRAPES) == 3);
+	assert_true(dropped(&scene, "queue_full") == 1);
+	give_room(&scene, 3);
+	assert_int_equal(publisher->sent_count, 3);
+	assert_no_header(0, "Ps-Up");
+	assert_header(
+		1, "Ps-Error: scrape of 2MB is too large to wait for NATS (queue_bytes: 1MB)\n");
+	assert_no_header(2, "Ps-Up");
+	scene_close(&scene);
+	buf_free(&large);
+}
+
+/* A server that is silent keeps what was sent to it in our memory. */
+static void test_unacked_bytes_are_bounded(void **state)
+{
+	struct scene scene;
+	struct buf body = {0};
+	int sent;
+
+	(void)state;
+	scene_open(&scene, COMPRESSION_PASSTHROUGH);
+	append_noise(&body, 100 << 10);
+	publisher->room = 100;
+	for (int i = 0; i < 20; i++)
+		push(&scene, TIME_MS + i, ENCODING_IDENTITY, buf_slice(&body));
+	sent = publisher->sent_count;
+	assert_in_range(sent, 4, 6);
+	assert_in_range(plain(&scene, PM_QUEUE_SCRAPES), 3, 11 - sent);
+	for (int i = 0; i < sent; i++)
+		answer(&scene, i, PUBLISH_ACKED, NULL);
+	assert_int_equal(publisher->sent_count, sent + (int)plain(&scene, PM_UNACKED));
+	for (int i = sent; i < publisher->sent_count; i++)
+		answer(&scene, i, PUBLISH_ACKED, NULL);
+	assert_true(outbox_is_idle(scene.outbox));
+	scene_close(&scene);
+	buf_free(&body);
 }
 
 static void test_compression(void **state)
@@ -630,6 +701,9 @@ int main(void)
 		cmocka_unit_test(test_labels_and_failures_reach_the_headers),
 		cmocka_unit_test(test_waits_for_room_in_order),
 		cmocka_unit_test(test_oldest_is_dropped),
+		cmocka_unit_test(test_failures_fill_the_queue_too),
+		cmocka_unit_test(test_too_large_to_wait_costs_no_other),
+		cmocka_unit_test(test_unacked_bytes_are_bounded),
 		cmocka_unit_test(test_compression),
 		cmocka_unit_test(test_corrupt_gzip_goes_as_it_came),
 		cmocka_unit_test(test_large_text_is_compressed_anyway),

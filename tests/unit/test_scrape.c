@@ -247,7 +247,8 @@ static void test_trim_gives_memory_back(void **state)
 	buf_reserve(&scrape->body, 1 << 16);
 	buf_append_str(&scrape->body, "a 1\n");
 	scrape_trim(scrape);
-	assert_int_equal(scrape_bytes(scrape), sizeof(*scrape) + 4);
+	assert_int_equal(scrape->body.capacity, 4);
+	assert_in_range(scrape_bytes(scrape), sizeof(*scrape) + 4, sizeof(*scrape) + 64);
 	assert_true(slice_is(buf_slice(&scrape->body), "a 1\n"));
 	scrape_free(scrape);
 	setup_fini(&setup);
