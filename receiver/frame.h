@@ -21,6 +21,7 @@ struct frame {
 	uint64_t generation, stream_seq;
 	int64_t stored_ms; /* when the stream took it, by the server's clock */
 	struct buf reply;  /* to be acked to */
+	bool was_judged;   /* what is wrong with it has been counted: it may be tried again */
 
 	/* What holds the bytes above. */
 	struct wire_subject names;

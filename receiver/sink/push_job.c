@@ -40,6 +40,8 @@ static struct push_target describe(const struct push_maker *maker, const struct 
 
 static void discard(struct push_maker *maker, const struct target *target, const char *reason)
 {
+	if (target->in_flight->was_judged)
+		return;
 	tally_discard(maker->context->tally, slice_from(target->publisher), reason);
 }
 
@@ -75,7 +77,8 @@ static bool rewrite(struct push_maker *maker, struct push_state *state,
 		return true;
 	push_body_fini(body);
 	if (verdict == PUSH_MALFORMED) {
-		series_inc(maker->parse_errors);
+		if (!target->in_flight->was_judged)
+			series_inc(maker->parse_errors);
 		log_limited(&state->malformed, LOG_WARN,
 			"a scrape is malformed; it is delivered as up 0",
 			LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
@@ -212,6 +215,7 @@ struct push_job *push_job_new(struct push_maker *maker, struct push_state *state
 	add_puts(maker, job, own, &body);
 	add_deletes(job, state->holder.round);
 	push_body_fini(&body);
+	state->target->in_flight->was_judged = true;
 	return job;
 }
 

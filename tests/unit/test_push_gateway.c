@@ -288,6 +288,47 @@ static void test_retry_after(void **state)
 	close_stub(t);
 }
 
+/* A scrape that is brought again is judged again, but was wrong only once. */
+static void test_a_retry_counts_nothing_twice(void **state)
+{
+	static const struct {
+		const char *name;
+		struct push_frame frame;
+		enum receiver_metric counter;
+		const char *counter_a, *counter_b;
+	} cases[] = {
+		{"malformed", {.instance = "a", .body = "x 1\ny {\n"}, RM_PARSE_ERRORS, "sink",
+			NULL},
+		{"corrupt", {.instance = "a", .body = "no gzip", .encoding = ENCODING_GZIP},
+			RM_PUBLISHER_DISCARDS, "dc1", "corrupt"},
+		{"loop", {.instance = "a", .body = PUSH_MARK " 1\nx 1\n"}, RM_PUBLISHER_DISCARDS,
+			"dc1", "loop"},
+		{"conflict",
+			{.instance = "a",
+				.body = "x{instance=\"b\"} 1\n",
+				.flags = WIRE_HONOR_LABELS},
+			RM_PUBLISHER_DISCARDS, "dc1", "path_conflict"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct with_stub *t = open_stub();
+		int count;
+
+		push_offer(&t->f, (struct push_frame){.instance = "b", .body = "x 1\n"});
+		WAIT(t->f.ended == 1);
+		t->stub.status = 500;
+		push_offer(&t->f, cases[i].frame);
+		WAIT(t->stub.count >= 3);
+		t->stub.status = 200;
+		WAIT(t->f.ended == 2);
+		count = push_count(&t->f, cases[i].counter, cases[i].counter_a, cases[i].counter_b);
+		if (count != 1)
+			fail_msg("%s: counted %d times", cases[i].name, count);
+		close_stub(t);
+	}
+}
+
 /* While it is away one request probes it, not one per target. */
 static void test_probes_with_one_request(void **state)
 {
@@ -702,6 +743,7 @@ int main(void)
 		cmocka_unit_test(test_refused_altogether),
 		cmocka_unit_test(test_waits_for_the_gateway),
 		cmocka_unit_test(test_retry_after),
+		cmocka_unit_test(test_a_retry_counts_nothing_twice),
 		cmocka_unit_test(test_probes_with_one_request),
 		cmocka_unit_test(test_connection_refused),
 		cmocka_unit_test(test_time_out),
