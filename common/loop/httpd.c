@@ -27,6 +27,7 @@ struct httpd {
 	const struct httpd_route *routes;
 	void *arg;
 	int port;
+	bool has_left; /* somebody, since last asked */
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int open_handles;
@@ -52,7 +53,11 @@ static void run(struct httpd *httpd)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
 
-	MHD_run(httpd->daemon);
+	/* At the limit it stops to listen, and looks whether it may again only at its next turn. */
+	do {
+		httpd->has_left = false;
+		MHD_run(httpd->daemon);
+	} while (httpd->has_left);
 	if (MHD_get_timeout(httpd->daemon, &timeout_ms) == MHD_YES)
 		uv_timer_start(&httpd->timer, on_timer, timeout_ms, 0);
 	else
@@ -97,19 +102,28 @@ static bool answers(const struct httpd_route *route, const char *method)
 	       (strcmp(route->method, "GET") == 0 && strcmp(method, "HEAD") == 0);
 }
 
-/* The route for it; else NULL, and in `allow` the method that the path would take, if any. */
+/* The route for it; else NULL, and in `allow` the methods that the path takes, if any. */
 static const struct httpd_route *find_route(
-	const struct httpd *httpd, const char *path, const char *method, const char **allow)
+	const struct httpd *httpd, const char *path, const char *method, struct buf *allow)
 {
-	*allow = NULL;
 	for (const struct httpd_route *route = httpd->routes; route->path != NULL; route++) {
 		if (strcmp(route->path, path) != 0)
 			continue;
-		if (answers(route, method))
+		if (answers(route, method)) {
+			buf_clear(allow);
 			return route;
-		*allow = route->method;
+		}
+		buf_appendf(allow, "%s%s", allow->len > 0 ? ", " : "", route->method);
+		if (strcmp(route->method, "GET") == 0)
+			buf_append_str(allow, ", HEAD");
 	}
 	return NULL;
+}
+
+static void refuse(struct httpd_response *answer, bool path_is_known)
+{
+	answer->status = path_is_known ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
+	buf_append_str(&answer->body, path_is_known ? "method not allowed\n" : "not found\n");
 }
 
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
@@ -121,7 +135,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	struct httpd_response answer = {
 		.status = MHD_HTTP_OK, .content_type = DEFAULT_CONTENT_TYPE};
 	const struct httpd_route *route;
-	const char *allow;
+	struct buf allow = {0};
+	enum MHD_Result result;
 
 	(void)version;
 	(void)upload;
@@ -132,14 +147,24 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		return MHD_YES;
 	}
 	route = find_route(httpd, path, method, &allow);
-	if (route != NULL) {
+	if (route != NULL)
 		route->handle(httpd->arg, &answer);
-	} else {
-		answer.status = allow != NULL ? MHD_HTTP_METHOD_NOT_ALLOWED : MHD_HTTP_NOT_FOUND;
-		buf_append_str(
-			&answer.body, allow != NULL ? "method not allowed\n" : "not found\n");
-	}
-	return send_answer(connection, &answer, allow);
+	else
+		refuse(&answer, allow.len > 0);
+	result = send_answer(connection, &answer, allow.len > 0 ? buf_cstr(&allow) : NULL);
+	buf_free(&allow);
+	return result;
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct httpd *httpd = arg;
+
+	(void)connection;
+	(void)context;
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+		httpd->has_left = true;
 }
 
 PRINTF_LIKE(2, 0) static void on_mhd_log(void *arg, const char *format, va_list args)
@@ -226,10 +251,10 @@ struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
 	httpd->port = port_of(fd);
 	httpd->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL,
 		on_request, httpd, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
-		(unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
 	if (httpd->daemon == NULL) {
 		err_setf(err, "cannot start the web server on %s:%d", address, port);
 		close(fd);
