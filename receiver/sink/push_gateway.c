@@ -19,11 +19,11 @@
 
 #include "common/core/backoff.h"
 #include "common/core/clock.h"
-#include "common/core/readiness.h"
 #include "common/core/url.h"
 #include "common/loop/fetch.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/push_answer.h"
+#include "receiver/sink/push_health.h"
 #include "receiver/sink/push_job.h"
 
 #define BACKOFF_MIN_MS     500
@@ -45,7 +45,7 @@ struct push_gateway {
 	struct fetch *fetch;
 	struct push_claims *claims;
 	enum gateway_state state;
-	struct readiness readiness;
+	struct push_health health;
 	struct backoff backoff;
 	uv_timer_t timer;
 	size_t running;           /* requests */
@@ -320,10 +320,7 @@ static void lose_gateway(
 		wait_ms = (uint64_t)retry_after_ms;
 	gateway->state = WAITING;
 	uv_timer_start(&gateway->timer, on_wait_over, wait_ms, 0);
-	if (readiness_lose(&gateway->readiness, "%s: %s", gateway->shown_url, answer->words))
-		log_warn("the Push Gateway does not take what we bring; trying again",
-			LOG_S("sink", gateway->base.name), LOG_S("url", gateway->shown_url),
-			LOG_S("error", answer->words));
+	push_health_lose(&gateway->health, answer->words);
 	while ((job = TAILQ_FIRST(&gateway->pushes)) != NULL) {
 		give_up(job);
 		finish_if_done(job);
@@ -336,9 +333,8 @@ static void regain_gateway(struct push_gateway *gateway)
 		gateway->state = OPEN;
 		backoff_reset(&gateway->backoff);
 	}
-	if (gateway->state == OPEN && readiness_gain(&gateway->readiness))
-		log_info("the Push Gateway takes what we bring again",
-			LOG_S("sink", gateway->base.name), LOG_S("url", gateway->shown_url));
+	if (gateway->state == OPEN)
+		push_health_gain(&gateway->health);
 }
 
 static void on_taken(struct push_step *step, const struct fetch_result *result)
@@ -357,17 +353,26 @@ static void on_taken(struct push_step *step, const struct fetch_result *result)
 		step->job->is_removal ? "silent" : "vanished"));
 }
 
+static void say_refused(
+	struct push_gateway *gateway, const struct push_step *step, const char *words)
+{
+	struct push_state *state = step->job->state;
+
+	if (!push_may_log(&gateway->maker, &state->refused))
+		return;
+	log_limited(&state->refused, LOG_WARN,
+		step->is_delete ? "the Push Gateway refuses to delete a group; it is left alone"
+				: "the Push Gateway refuses a group",
+		LOG_S("sink", gateway->base.name), LOG_S("publisher", state->target->publisher),
+		LOG_S("path", step->claim->path), LOG_S("answer", words));
+}
+
 /* Whatever we bring there, the gateway will not have it: the group must not stay as it was. */
 static void on_refused(struct push_step *step, const struct push_answer *answer)
 {
 	struct push_gateway *gateway = step->job->gateway;
-	struct target *target = step->job->state->target;
 
-	log_limited(&step->job->state->refused, LOG_WARN,
-		step->is_delete ? "the Push Gateway refuses to delete a group; it is left alone"
-				: "the Push Gateway refuses a group",
-		LOG_S("sink", gateway->base.name), LOG_S("publisher", target->publisher),
-		LOG_S("path", step->claim->path), LOG_S("answer", answer->words));
+	say_refused(gateway, step, answer->words);
 	if (step->is_delete) {
 		push_claims_release(gateway->claims, step->claim);
 		step->claim = NULL;
@@ -467,7 +472,7 @@ static void stop(struct sink *sink)
 
 static bool is_ready(const struct sink *sink, struct buf *why)
 {
-	return readiness_get(&from_sink(sink)->readiness, why);
+	return readiness_get(&from_sink(sink)->health.readiness, why);
 }
 
 static void on_part_closed(struct push_gateway *gateway)
@@ -561,7 +566,11 @@ struct sink *push_gateway_open(
 		.claims = gateway->claims,
 	};
 	gateway->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
-	gateway->readiness.is_ready = true;
+	gateway->health = (struct push_health){
+		.sink = settings->name,
+		.url = gateway->shown_url,
+		.readiness = {.is_ready = true},
+	};
 	TAILQ_INIT(&gateway->pushes);
 	TAILQ_INIT(&gateway->removals);
 	TAILQ_INIT(&gateway->targets);

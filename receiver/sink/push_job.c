@@ -11,6 +11,23 @@
 #include "receiver/sink/push_body.h"
 #include "receiver/sink/push_path.h"
 
+/* Lines about single targets in LOG_REPEAT_INTERVAL_MS. */
+#define MAX_TARGET_LINES 30
+
+bool push_may_log(struct push_maker *maker, const struct log_limit *limit)
+{
+	uint64_t now_ms = clock_mono_ms();
+
+	if (limit->last_ms != 0 && now_ms - limit->last_ms < LOG_REPEAT_INTERVAL_MS)
+		return true; /* it will write none */
+	if (maker->lines_since_ms == 0 ||
+		now_ms - maker->lines_since_ms >= LOG_REPEAT_INTERVAL_MS) {
+		maker->lines_since_ms = now_ms;
+		maker->lines = 0;
+	}
+	return maker->lines++ < MAX_TARGET_LINES;
+}
+
 static struct push_step *add_step(struct push_job *job, struct push_claim *claim)
 {
 	struct push_step *step = &job->steps[job->count++];
@@ -79,11 +96,12 @@ static bool rewrite(struct push_maker *maker, struct push_state *state,
 	if (verdict == PUSH_MALFORMED) {
 		if (!target->in_flight->was_judged)
 			series_inc(maker->parse_errors);
-		log_limited(&state->malformed, LOG_WARN,
-			"a scrape is malformed; it is delivered as up 0",
-			LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
-			LOG_S("job", target->job), LOG_S("instance", target->instance),
-			LOG_S("error", err.text));
+		if (push_may_log(maker, &state->malformed))
+			log_limited(&state->malformed, LOG_WARN,
+				"a scrape is malformed; it is delivered as up 0",
+				LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
+				LOG_S("job", target->job), LOG_S("instance", target->instance),
+				LOG_S("error", err.text));
 		return false;
 	}
 	discard(maker, target, "loop");

@@ -20,6 +20,8 @@ struct push_maker {
 	struct push_claims *claims;
 	struct series *parse_errors, *rewrite_seconds;
 	struct log_limit conflict, loop, undecodable;
+	uint64_t lines_since_ms; /* see push_may_log */
+	size_t lines;
 };
 
 /* What the sink knows of a target: its sink_state. */
@@ -57,6 +59,12 @@ struct push_job {
 	bool is_listed;
 	TAILQ_ENTRY(push_job) in_turn;
 };
+
+/*
+ * Whether a line about one target may be written that `limit`, the target's own, bounds: thousands
+ * of broken targets must not fill the log. What may not is counted nowhere but in the metrics.
+ */
+bool push_may_log(struct push_maker *maker, const struct log_limit *limit);
 
 /*
  * The job for the target's frame in flight. NULL where that is to be refused without touching the

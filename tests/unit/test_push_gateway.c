@@ -12,6 +12,8 @@
 #include "tests/unit/push_fixture.h"
 #include "tests/unit/stub_gateway.h"
 
+#include <unistd.h>
+
 #define HOUR_MS INT64_C(3600000)
 
 /* A fixture whose gateway is a stub. */
@@ -269,6 +271,81 @@ static void test_waits_for_the_gateway(void **state)
 		buf_free(&why);
 		close_stub(t);
 	}
+}
+
+/* Runs with the log in a file of its own. */
+#define LOG_PATH "/tmp/test_push_gateway.%d.log"
+
+static void log_to_file(char path[64])
+{
+	struct err err;
+
+	snprintf(path, 64, LOG_PATH, (int)getpid());
+	assert_int_equal(log_open("test", LOG_TEXT, LOG_INFO, path, &err), 0);
+}
+
+/* How many lines say it; ends logging to the file. */
+static int lines_with(const char *path, const char *words)
+{
+	FILE *file = fopen(path, "r");
+	char line[4096];
+	struct err err;
+	int count = 0;
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file) != NULL)
+		count += strstr(line, words) != NULL;
+	fclose(file);
+	unlink(path);
+	assert_int_equal(log_open("test", LOG_TEXT, LOG_ERROR, NULL, &err), 0);
+	return count;
+}
+
+static int fail_every_other(struct stub_gateway *stub, const struct stub_request *r)
+{
+	(void)r;
+	return stub->count % 2 == 0 ? 500 : 200;
+}
+
+/* A gateway that fails now and then is said to be away and back once in a while only. */
+static void test_a_flapping_gateway_does_not_flood_the_log(void **state)
+{
+	struct with_stub *t = open_stub();
+	char path[64];
+	int lines;
+
+	(void)state;
+	log_to_file(path);
+	t->stub.decide = fail_every_other;
+	for (int i = 0; i < 1000 && t->stub.count < 10; i++) {
+		push_offer(&t->f, (struct push_frame){.instance = "a", .body = "x 1\n"});
+		let_time_pass(t, 10);
+	}
+	lines = lines_with(path, "the Push Gateway ");
+	assert_true(push_count(&t->f, RM_PUBLISH_ERRORS, "sink", "http_500") >= 5);
+	assert_int_equal(lines, 2);
+	close_stub(t);
+}
+
+static void test_thousands_of_malformed_targets_do_not_flood_the_log(void **state)
+{
+	struct with_stub *t = open_stub();
+	char path[64];
+	int lines;
+
+	(void)state;
+	log_to_file(path);
+	for (int i = 0; i < 500; i++) {
+		char instance[32];
+
+		snprintf(instance, sizeof(instance), "i%d", i);
+		push_offer(&t->f, (struct push_frame){.instance = instance, .body = "}\n"});
+	}
+	WAIT(t->f.ended == 500);
+	assert_int_equal(push_count(&t->f, RM_PARSE_ERRORS, "sink", NULL), 500);
+	lines = lines_with(path, "malformed");
+	assert_in_range(lines, 10, 100);
+	close_stub(t);
 }
 
 static void test_retry_after(void **state)
@@ -742,6 +819,8 @@ int main(void)
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_refused_altogether),
 		cmocka_unit_test(test_waits_for_the_gateway),
+		cmocka_unit_test(test_a_flapping_gateway_does_not_flood_the_log),
+		cmocka_unit_test(test_thousands_of_malformed_targets_do_not_flood_the_log),
 		cmocka_unit_test(test_retry_after),
 		cmocka_unit_test(test_a_retry_counts_nothing_twice),
 		cmocka_unit_test(test_probes_with_one_request),
