@@ -13,6 +13,9 @@
 #include "poller/agenda.h"
 #include "poller/metrics.h"
 
+/* A scrape ends so long before the next is due, or a tenth of its interval if that is less. */
+#define MARGIN_MS 10
+
 /* A target that stays down is mentioned again this often. */
 #define STILL_DOWN_LOG_MS ((uint64_t)10 * 60 * 1000)
 
@@ -117,7 +120,20 @@ static void on_fetched(void *arg, struct fetch_result *result)
 		scraper->options.on_idle(scraper->options.arg);
 }
 
-static void scrape_target(struct slot *slot)
+/*
+ * A timeout as long as the interval would let a target that hangs run into its next turn, which
+ * would then be left out, each second time. A scrape that begins late keeps its timeout, though.
+ */
+static int64_t timeout_of(const struct job_settings *job, int64_t until_next_ms)
+{
+	int64_t tenth_ms = job->scrape_interval_ms / 10;
+	int64_t most_ms = until_next_ms - (tenth_ms < MARGIN_MS ? tenth_ms : MARGIN_MS);
+	bool is_late = most_ms < job->scrape_timeout_ms / 4 * 3;
+
+	return most_ms < job->scrape_timeout_ms && !is_late ? most_ms : job->scrape_timeout_ms;
+}
+
+static void scrape_target(struct slot *slot, int64_t until_next_ms)
 {
 	struct scraper *scraper = slot->scraper;
 	const struct target *target = slot->target;
@@ -126,7 +142,7 @@ static void scrape_target(struct slot *slot)
 		.method = "GET",
 		.url = target->settings->url,
 		.headers = job->headers,
-		.timeout_ms = job->settings->scrape_timeout_ms,
+		.timeout_ms = timeout_of(job->settings, until_next_ms),
 		.body_limit_bytes = job->body_limit_bytes,
 		.follow_redirects = true,
 	};
@@ -171,10 +187,11 @@ static void on_timer(uv_timer_t *timer)
 
 	while (first->due <= now_ms) {
 		struct slot *slot = first->item;
+		uint64_t next = plan(slot, now_ms);
 
 		series_observe(scraper->lateness, (double)(now_ms - first->due) / 1e3);
-		scrape_target(slot);
-		agenda_postpone_first(&scraper->agenda, plan(slot, now_ms));
+		scrape_target(slot, (int64_t)(next - now_ms));
+		agenda_postpone_first(&scraper->agenda, next);
 		first = agenda_first(&scraper->agenda);
 	}
 	arm(scraper);

@@ -58,6 +58,14 @@ def test_hanging_target(world, nats, client, target):
     assert poller.total("poll_errors_total", poller_job="app") >= 2
 
 
+def test_hanging_as_long_as_the_interval_costs_no_scrape(world, nats, client, target):
+    target.answers["/metrics"] = hang
+    poller = world.poller(nats, {"app": {"scrape_interval": "1s", "scrape_timeout": "1s", "targets": [
+        {"name": f"t{number}", "url": f"{target.url}/metrics"} for number in range(5)]}})
+    wait_until(lambda: poller.total("scrapes_total", outcome="timeout") >= 20)
+    assert poller.total("skipped_total") <= 5
+
+
 def test_hanging_in_the_middle_of_the_body(world, nats, client, target):
     def half(stub, request):
         request.send_response(200)

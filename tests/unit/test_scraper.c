@@ -242,6 +242,25 @@ static void test_request(void **state)
 	scene_close(&scene);
 }
 
+/* A timeout as long as the interval must not make each second scrape of a hanging target overlap.
+ */
+static void test_ends_before_the_next(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	scene_open(&scene, 1);
+	scene.job_settings.scrape_interval_ms = scene.job_settings.scrape_timeout_ms = 1000;
+	scene.targets[0].schedule.interval_ms = 1000;
+	while (fetch->started < 2) {
+		uv_run(&scene.loop, UV_RUN_ONCE);
+		while (fetch->running_count > 0)
+			complete(FETCH_TIMED_OUT, 0);
+	}
+	assert_in_range(fetch->last.timeout_ms, 750, 990);
+	scene_close(&scene);
+}
+
 static void test_no_overlap(void **state)
 {
 	struct scene scene;
@@ -353,6 +372,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_target_in_turn),
 		cmocka_unit_test(test_request),
+		cmocka_unit_test(test_ends_before_the_next),
 		cmocka_unit_test(test_no_overlap),
 		cmocka_unit_test(test_times_differ),
 		cmocka_unit_test(test_failures_are_scrapes),
