@@ -8,16 +8,12 @@
 #include "poller/scraper.h"
 
 #include "common/core/clock.h"
-#include "common/core/log.h"
-#include "common/core/url.h"
 #include "poller/agenda.h"
 #include "poller/metrics.h"
+#include "poller/outages.h"
 
 /* A scrape ends so long before the next is due, or a tenth of its interval if that is less. */
 #define MARGIN_MS 10
-
-/* A target that stays down is mentioned again this often. */
-#define STILL_DOWN_LOG_MS ((uint64_t)10 * 60 * 1000)
 
 /* A target at work. */
 struct slot {
@@ -27,10 +23,7 @@ struct slot {
 	struct schedule_stamp stamp;
 	struct scrape *running; /* NULL while no fetch runs */
 	struct series *errors;  /* NULL until it fails */
-	bool is_down;
-	uint64_t failures;     /* since it was last up */
-	uint64_t down_said_ms; /* when the log last heard of it */
-	struct log_limit down_limit, up_limit;
+	struct outage outage;
 };
 
 struct scraper {
@@ -39,6 +32,7 @@ struct scraper {
 	uv_timer_t timer;
 	struct agenda agenda; /* of slots, by clock_mono_ms */
 	struct slot *slots;
+	struct outages outages;
 	size_t running;
 	bool is_draining;
 	struct series *lateness, *skipped;
@@ -46,44 +40,6 @@ struct scraper {
 	void *closed_arg;
 	int to_close;
 };
-
-static const char *job_of(const struct slot *slot)
-{
-	return slot->target->job->settings->name;
-}
-
-static const char *instance_of(const struct slot *slot)
-{
-	return slot->target->settings->instance;
-}
-
-static void note_up(struct slot *slot)
-{
-	if (!slot->is_down)
-		return;
-	log_limited(&slot->up_limit, LOG_INFO, "target is up again", LOG_S("job", job_of(slot)),
-		LOG_S("instance", instance_of(slot)), LOG_I("failures", slot->failures));
-	slot->is_down = false;
-	slot->failures = 0;
-}
-
-static void note_down(struct slot *slot, const char *error)
-{
-	uint64_t now_ms = clock_mono_ms();
-	bool is_news = !slot->is_down;
-	char *url;
-
-	slot->is_down = true;
-	slot->failures++;
-	if (!is_news && now_ms - slot->down_said_ms < STILL_DOWN_LOG_MS)
-		return;
-	slot->down_said_ms = now_ms;
-	url = url_redact(slot->target->settings->url);
-	log_limited(&slot->down_limit, LOG_WARN, is_news ? "scrape failed" : "scrapes still fail",
-		LOG_S("job", job_of(slot)), LOG_S("instance", instance_of(slot)), LOG_S("url", url),
-		LOG_S("error", error), LOG_I("failures", slot->failures));
-	free(url);
-}
 
 static void count(struct slot *slot, enum scrape_outcome outcome, size_t bytes, double seconds)
 {
@@ -96,7 +52,7 @@ static void count(struct slot *slot, enum scrape_outcome outcome, size_t bytes, 
 		return;
 	if (slot->errors == NULL)
 		slot->errors = metrics_series(slot->scraper->options.metrics, PM_POLL_ERRORS,
-			job_of(slot), instance_of(slot));
+			job->settings->name, slot->target->settings->instance);
 	series_inc(slot->errors);
 }
 
@@ -111,10 +67,8 @@ static void on_fetched(void *arg, struct fetch_result *result)
 	scraper->running--;
 	count(slot, scrape_judge(scrape, result, scraper->options.codec), bytes,
 		result->duration_s);
-	if (scrape->wire.up)
-		note_up(slot);
-	else
-		note_down(slot, scrape->wire.error);
+	outages_note(&scraper->outages, &slot->outage, slot->target, scrape->wire.error,
+		clock_mono_ms());
 	scraper->options.on_scrape(scraper->options.arg, scrape);
 	if (scraper->is_draining && scraper->running == 0)
 		scraper->options.on_idle(scraper->options.arg);
@@ -194,6 +148,7 @@ static void on_timer(uv_timer_t *timer)
 		agenda_postpone_first(&scraper->agenda, next);
 		first = agenda_first(&scraper->agenda);
 	}
+	outages_tell(&scraper->outages, now_ms);
 	arm(scraper);
 }
 

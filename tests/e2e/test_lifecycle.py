@@ -170,6 +170,14 @@ def test_repeated_failures_do_not_flood_the_log(world, client, nats):
     assert sum("connection refused" in line for line in poller.log().splitlines()) <= 2
 
 
+def test_a_network_that_goes_down_does_not_flood_the_log(world, client, nats):
+    poller = world.poller(nats, {"a": {"targets": [
+        {"name": f"t{number}", "url": "http://127.0.0.1:1/metrics"} for number in range(1000)]}}, scrape_interval="3s")
+    wait_until(lambda: poller.total("scrapes_total", outcome="unreachable") >= 3000, 40)
+    wait_until(lambda: "went_down=980" in poller.log(), 40)
+    assert len(poller.log().splitlines()) < 50
+
+
 def test_the_monitor_port_in_use_is_an_error(world, client, nats):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
