@@ -144,6 +144,15 @@ static int take_all(struct legacy_scrape *scrape, const json_t *object, struct e
 	return take_body(object, &scrape->body, err);
 }
 
+/* The library's words without what they quote: payloads are not for logs. */
+static int refuse_json(const json_error_t *problem, struct err *err)
+{
+	const char *quote = strstr(problem->text, " near '");
+	size_t len = quote == NULL ? strlen(problem->text) : (size_t)(quote - problem->text);
+
+	return err_setf(err, "envelope is not JSON: %.*s", (int)len, problem->text);
+}
+
 int legacy_parse(struct legacy_scrape *scrape, struct slice json, struct err *err)
 {
 	json_error_t problem;
@@ -158,7 +167,7 @@ int legacy_parse(struct legacy_scrape *scrape, struct slice json, struct err *er
 	object = json_loadb(
 		json.len == 0 ? "" : json.ptr, json.len, JSON_REJECT_DUPLICATES, &problem);
 	if (object == NULL)
-		return err_setf(err, "envelope is not JSON: %s", problem.text);
+		return refuse_json(&problem, err);
 	result = take_all(scrape, object, err);
 	json_decref(object);
 	if (result == 0)

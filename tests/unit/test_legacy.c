@@ -136,6 +136,9 @@ static const struct {
 	{"{\"x\":{}," MEMBERS("\"p\"") "}", FLAT},
 	{"{" MEMBERS("\"p\"") ",\"x\":[]}", FLAT},
 	{"{\"x\":\"\\\"\",\"y\":[]," MEMBERS("\"p\"") "}", FLAT},
+	{"{\"x\":\"secret", JSON},
+	{"{\"x\":secret}", JSON},
+	{"{\"secret\":1,\"secret\":1}", JSON "duplicate object key"},
 	{"{\"x\":\"\\", JSON},
 	{"{\"x\":\"\\\"", JSON},
 	{"{" MEMBERS("\"p\"") ",\"job\":\"j\"}", JSON "duplicate object key"},
@@ -183,6 +186,8 @@ static void check_malformed(const char *what, struct slice json, const char *err
 		fail_msg("%s: accepted", what);
 	if (strncmp(err.text, error, strlen(error)) != 0)
 		fail_msg("%s: got \"%s\", want \"%s\"", what, err.text, error);
+	if (strstr(err.text, "secret") != NULL)
+		fail_msg("%s: \"%s\" quotes what the envelope says", what, err.text);
 }
 
 static void test_malformed(void **state)
