@@ -208,8 +208,11 @@ const char *expo_refused_label(struct slice labels)
 	size_t count = 0;
 
 	while (expo_labels_next(&rest, &label)) {
-		if (count == FEW_LABELS)
-			return refused_of_many(labels);
+		if (count == FEW_LABELS) {
+			const char *first = first_refused_of_few(few, count);
+
+			return first != NULL ? first : refused_of_many(labels);
+		}
 		few[count++] = label;
 	}
 	return first_refused_of_few(few, count);
