@@ -90,6 +90,7 @@ static bool nats_server_start(struct nats_server *server)
 static void nats_server_stop(struct nats_server *server)
 {
 	if (server->pid > 0) {
+		kill(server->pid, SIGCONT); /* a test may have failed with it frozen */
 		kill(server->pid, SIGTERM);
 		waitpid(server->pid, NULL, 0);
 	}
@@ -97,14 +98,11 @@ static void nats_server_stop(struct nats_server *server)
 }
 
 /* `config_fmt` has one %s: the folder for JetStream's data. */
-static bool nats_server_setup(struct nats_server *server, const char *config_fmt)
+static bool nats_server_configure(const struct nats_server *server, const char *config_fmt)
 {
 	char path[128];
 	FILE *file;
 
-	snprintf(server->dir, sizeof(server->dir), "/tmp/nats_server.XXXXXX");
-	if (mkdtemp(server->dir) == NULL)
-		return false;
 	snprintf(path, sizeof(path), "%s/server.conf", server->dir);
 	file = fopen(path, "w");
 	if (file == NULL)
@@ -117,7 +115,14 @@ static bool nats_server_setup(struct nats_server *server, const char *config_fmt
 			fputc(*at, file);
 		}
 	}
-	return fclose(file) == 0 && nats_server_start(server);
+	return fclose(file) == 0;
+}
+
+static bool nats_server_setup(struct nats_server *server, const char *config_fmt)
+{
+	snprintf(server->dir, sizeof(server->dir), "/tmp/nats_server.XXXXXX");
+	return mkdtemp(server->dir) != NULL && nats_server_configure(server, config_fmt) &&
+	       nats_server_start(server);
 }
 
 static int nats_server_remove_entry(
