@@ -54,6 +54,7 @@ static int read_legacy(struct frame *frame, struct slice topic, struct err *err)
 	frame->subject = buf_slice(&frame->own_subject);
 	wire_subject_parse(&frame->names, topic, frame->subject);
 	name_from_subject(frame);
+	frame->is_legacy = true;
 	frame->scrape.time_ms = legacy.time_ms;
 	frame->scrape.up = true;
 	frame->scrape.encoding = ENCODING_GZIP;

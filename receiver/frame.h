@@ -17,6 +17,7 @@ struct frame {
 	int64_t arrived_ms;  /* wall clock */
 	int64_t age_from_ms; /* when its age begins: scrape.time_ms, or arrived_ms where that is
 				ahead */
+	bool is_legacy;      /* an envelope: its publisher is a claim, not the subject's */
 	bool is_ahead;       /* its time was more than a minute ahead of ours */
 	uint64_t generation, stream_seq;
 	int64_t stored_ms; /* when the stream took it, by the server's clock */

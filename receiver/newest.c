@@ -164,8 +164,10 @@ static bool is_stale(const struct newest *newest, int64_t age_from_ms, int64_t n
 	return newest->options.max_age_ms > 0 && now_ms - age_from_ms > newest->options.max_age_ms;
 }
 
-static struct publisher_share *share_of(struct newest *newest, struct slice publisher)
+/* All envelopes share one, as anybody who may send them can name any publisher. */
+static struct publisher_share *share_of(struct newest *newest, const struct frame *frame)
 {
+	struct slice publisher = frame->is_legacy ? SLICE("") : frame->publisher;
 	struct publisher_share *share;
 
 	HASH_FIND(by_name, newest->shares, publisher.ptr, publisher.len, share);
@@ -188,7 +190,7 @@ static void release_share(struct newest *newest, struct publisher_share *share)
 /* NULL where the publisher has as many targets as it may. */
 static struct target *new_target(struct newest *newest, const struct frame *frame)
 {
-	struct publisher_share *share = share_of(newest, frame->publisher);
+	struct publisher_share *share = share_of(newest, frame);
 	struct target *target;
 
 	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {

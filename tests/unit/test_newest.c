@@ -96,17 +96,21 @@ struct frame_spec {
 	uint64_t seq;
 	int64_t time_ms; /* relative to NOW_MS */
 	uint64_t generation;
-	int64_t stored_ms; /* relative to NOW_MS */
-	const char *reply; /* NULL: the sequence */
+	int64_t stored_ms;     /* relative to NOW_MS */
+	const char *reply;     /* NULL: the sequence */
+	const char *publisher; /* NULL: dc1 */
+	bool is_legacy;
 };
 
 static struct frame *make_frame(struct frame_spec spec)
 {
 	struct frame *frame = xcalloc(1, sizeof(*frame));
 
-	buf_appendf(&frame->own_subject, "prometheus.scrape.dc1.node.%s.0", spec.instance);
+	frame->publisher = slice_from(spec.publisher != NULL ? spec.publisher : "dc1");
+	buf_appendf(&frame->own_subject, "prometheus.scrape.%.*s.node.%s.0",
+		SLICE_FMT(frame->publisher), spec.instance);
 	frame->subject = buf_slice(&frame->own_subject);
-	frame->publisher = SLICE("dc1");
+	frame->is_legacy = spec.is_legacy;
 	frame->job = SLICE("node");
 	frame->instance = slice_from(spec.instance);
 	frame->scrape.time_ms = NOW_MS + spec.time_ms;
@@ -409,6 +413,23 @@ static void test_a_forgotten_target_frees_its_publishers_place(void **state)
 	finish(&record);
 }
 
+/* Whoever may publish envelopes can put any publisher into them. */
+static void test_envelopes_share_one_publishers_places(void **state)
+{
+	struct record record;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 2, on_silent);
+	OFFER(&record, .instance = "a", .seq = 1, .publisher = "p1", .is_legacy = true);
+	OFFER(&record, .instance = "a", .seq = 2, .publisher = "p2", .is_legacy = true);
+	OFFER(&record, .instance = "a", .seq = 3, .publisher = "p3", .is_legacy = true);
+	expect(&record, "3:over_limit ", "3 ");
+	OFFER(&record, .instance = "b", .seq = 4, .publisher = "p1");
+	OFFER(&record, .instance = "c", .seq = 5, .publisher = "p1");
+	assert_int_equal(newest_target_count(record.newest), 4);
+	finish(&record);
+}
+
 static void test_targets_take_turns(void **state)
 {
 	struct record record;
@@ -465,6 +486,7 @@ int main(void)
 		cmocka_unit_test(test_a_backlog_behind_a_delivery_is_cheap),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_a_forgotten_target_frees_its_publishers_place),
+		cmocka_unit_test(test_envelopes_share_one_publishers_places),
 		cmocka_unit_test(test_targets_take_turns),
 		cmocka_unit_test(test_what_is_unacked_can_be_given_back),
 	};
