@@ -81,6 +81,14 @@ static void count_discard(struct intake *intake, const char *reason)
 		metrics_series(intake->options.metrics, RM_DISCARDS, intake->sink->name, reason));
 }
 
+/* Not below 0: a publisher's clock may be ahead a little. */
+static double age_s(const struct frame *frame)
+{
+	int64_t age_ms = clock_wall_ms() - frame->age_from_ms;
+
+	return age_ms < 0 ? 0 : (double)age_ms / 1e3;
+}
+
 static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
 {
 	struct intake *intake = arg;
@@ -88,8 +96,7 @@ static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
 	switch (fate) {
 	case FATE_DELIVERED:
 		series_inc(intake->delivered);
-		series_observe(intake->delivered_age,
-			(double)(clock_wall_ms() - frame->scrape.time_ms) / 1e3);
+		series_observe(intake->delivered_age, age_s(frame));
 		return;
 	case FATE_REDELIVERED:
 		series_inc(intake->redelivered);

@@ -61,6 +61,8 @@ def test_scrapes_from_the_future_are_delivered_and_counted(client, receiver, gat
     send(client, 1, at_ms=frames.now_ms() + 3_600_000)
     wait_until(lambda: gateway.metrics().find("app_requests") == [1])
     assert receiver.total("future_scrapes_total", publisher="dc1") == 1
+    wait_until(lambda: receiver.total("delivered_age_seconds_count") == 1)
+    assert 0 <= receiver.total("delivered_age_seconds_sum") < 60, "its age counts from its arrival"
     assert receiver.total("clock_skew_seconds", publisher="dc1") == pytest.approx(3600, abs=5)
 
 
