@@ -348,6 +348,27 @@ static void test_levels(void **state)
 	}
 }
 
+/* Contexts are kept between calls, but not the level of the call before. */
+static void test_levels_change(void **state)
+{
+	struct buf text = make_text(57000);
+
+	(void)state;
+	for (size_t e = 0; e < ARRAY_LEN(compressing); e++) {
+		struct buf first = encode(compressing[e], 1, buf_slice(&text));
+		struct buf other = encode(compressing[e], 9, buf_slice(&text));
+		struct buf again = encode(compressing[e], 1, buf_slice(&text));
+
+		if (slice_eq(buf_slice(&first), buf_slice(&other)))
+			fail_msg("%s: levels 1 and 9 are the same", encoding_name(compressing[e]));
+		assert_true(slice_eq(buf_slice(&first), buf_slice(&again)));
+		buf_free(&first);
+		buf_free(&other);
+		buf_free(&again);
+	}
+	buf_free(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -365,6 +386,7 @@ int main(void)
 		cmocka_unit_test(test_zstd_frames),
 		cmocka_unit_test(test_fits),
 		cmocka_unit_test(test_levels),
+		cmocka_unit_test(test_levels_change),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);

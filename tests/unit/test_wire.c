@@ -124,6 +124,7 @@ static const struct {
 	{"key with letters", "a.b.key.p.j.i.0.1e3"},
 	{"key after the year 2200", "a.b.key.p.j.i.0.7258118400001"},
 	{"key of many digits", "a.b.key.p.j.i.0.99999999999999999999"},
+	{"key that wraps to 1", "a.b.key.p.j.i.0.18446744073709551617"},
 	{"key with more", "a.b.key.p.j.i.0.1.2"},
 };
 
