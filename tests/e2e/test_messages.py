@@ -67,7 +67,7 @@ def test_a_durable_made_anew_brings_nothing_back(world, client, nats):
         send(client, number, at_ms=now - (10 - number) * 600_000)
     wait_until(lambda: stub.bodies() and "app_requests 9" in stub.bodies()[-1])
     before = len(stub.pushes)
-    client.api(f"CONSUMER.DELETE.{STREAM}.recv_push_gateway", None)
+    client.delete_consumer(STREAM, "recv_push_gateway")
     wait_until(lambda: receiver.total("received_total") == 20, 60)
     send(client, 99)
     wait_until(lambda: "app_requests 99" in stub.bodies()[-1])
