@@ -3,6 +3,9 @@
  * The link's thread. It connects for ever: whatever ends a session (server stopped or frozen,
  * credentials revoked, a refused signature), the session is thrown away whole and a new one is made
  * after a pause that grows. What was queued for the old one is dropped.
+ *
+ * Each batch costs four threads a wake-up, here, at the server and on the way back of its answers.
+ * What comes soon after a batch therefore waits a moment for company, unless somebody waits for it.
  */
 #include "common/core/backoff.h"
 #include "common/core/clock.h"
@@ -15,6 +18,7 @@
 #define BACKOFF_FIRST_MS    100
 #define BACKOFF_LAST_MS     5000
 #define LIBRARY_END_WAIT_MS 5000
+#define BATCH_US            10000
 
 struct link_worker {
 	uv_thread_t thread;
@@ -28,6 +32,8 @@ struct link_worker {
 	struct link_fate fate;          /* of the current session; its lock is over the rest */
 	struct link_op *ops;
 	struct link_op **ops_tail;
+	bool is_urgent;         /* an op among them must not wait */
+	uint64_t next_batch_us; /* worker: when others may go */
 	bool stopping;
 	int64_t flush_ms;
 };
@@ -93,18 +99,30 @@ static struct link_op *take_ops(struct link_worker *worker)
 
 	worker->ops = NULL;
 	worker->ops_tail = &worker->ops;
+	worker->is_urgent = false;
 	return ops;
+}
+
+/* The lock is held. */
+static bool must_go_on(const struct link_worker *worker)
+{
+	return worker->stopping || worker->fate.lost[0] != '\0';
 }
 
 /* Waits for something to do. False if the session is lost, or nothing is left before the stop. */
 static bool await_ops(struct link_worker *worker, struct link_op **ops)
 {
 	struct link_fate *fate = &worker->fate;
+	uint64_t now_us;
 	bool go_on;
 
 	uv_mutex_lock(&fate->lock);
-	while (worker->ops == NULL && !worker->stopping && fate->lost[0] == '\0')
+	while (worker->ops == NULL && !must_go_on(worker))
 		uv_cond_wait(&fate->wake, &fate->lock);
+	while (!worker->is_urgent && !must_go_on(worker) &&
+		(now_us = clock_mono_us()) < worker->next_batch_us)
+		uv_cond_timedwait(
+			&fate->wake, &fate->lock, (worker->next_batch_us - now_us) * 1000);
 	go_on = fate->lost[0] == '\0' && worker->ops != NULL;
 	*ops = go_on ? take_ops(worker) : NULL;
 	uv_mutex_unlock(&fate->lock);
@@ -135,6 +153,7 @@ static void serve(struct link_worker *worker, struct link_session *session)
 		for (const struct link_op *op = ops; op != NULL; op = op->next)
 			link_session_execute(session, op);
 		free_ops(ops);
+		worker->next_batch_us = clock_mono_us() + BATCH_US;
 	}
 	link_session_flush(session, flush_ms_at_stop(worker));
 }
@@ -217,6 +236,7 @@ struct link_worker *link_worker_start(
 
 void link_worker_push(struct link_worker *worker, struct link_op *op)
 {
+	bool is_urgent = op->kind == LINK_OP_ASK || op->kind == LINK_OP_SUBSCRIBE;
 	bool was_empty;
 
 	op->next = NULL;
@@ -224,9 +244,11 @@ void link_worker_push(struct link_worker *worker, struct link_op *op)
 	was_empty = worker->ops == NULL;
 	*worker->ops_tail = op;
 	worker->ops_tail = &op->next;
-	if (was_empty)
-		uv_cond_signal(&worker->fate.wake);
+	worker->is_urgent = worker->is_urgent || is_urgent;
 	uv_mutex_unlock(&worker->fate.lock);
+	/* After the lock, which the woken thread wants at once. */
+	if (was_empty || is_urgent)
+		uv_cond_signal(&worker->fate.wake);
 }
 
 void link_worker_watch(struct link_worker *worker)
