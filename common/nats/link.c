@@ -321,6 +321,9 @@ static void on_message(struct nats_link *link, struct nats_incoming *message)
 		nats_incoming_free(message);
 	} else if (message->inbox == 0) {
 		on_answer(link, message);
+		/* Acks come by the thousand, and hold next to nothing. */
+		link_spent_add(&link->lease->spent, message->message);
+		message->message = NULL;
 		nats_incoming_free(message);
 	} else {
 		while (inbox != NULL && inbox->id != message->inbox)

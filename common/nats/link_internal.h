@@ -39,11 +39,24 @@ void link_post_event(struct handoff *handoff, enum link_item_kind kind, uint64_t
 	const char *text, size_t max_payload);
 
 /*
+ * cnats has a thread of its own free each message, and wakes it for each: they are given to it by
+ * the heap. One thread at a time.
+ */
+struct link_spent {
+	natsMsg *messages[64];
+	size_t count, bytes;
+};
+/* Takes the message, which may be NULL. */
+void link_spent_add(struct link_spent *spent, natsMsg *message);
+void link_spent_free(struct link_spent *spent); /* all that is held */
+
+/*
  * Keeps cnats' library open: it must not end before the last message is freed, wherever that is
  * held. Loop thread.
  */
 struct link_lease {
 	size_t refs;
+	struct link_spent spent;
 };
 struct link_lease *link_lease_new(void);
 void link_lease_ref(struct link_lease *lease);

@@ -42,6 +42,7 @@ struct link_session {
 	uint64_t connected_ms;
 	struct buf address; /* <inbox_prefix>.<random of this connection> */
 	struct buf reply;
+	struct link_spent spent;
 };
 
 static pthread_mutex_t taps_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -420,7 +421,7 @@ uint64_t link_session_age_ms(const struct link_session *session)
 /* --- Sending. */
 
 static natsStatus publish_with_headers(
-	natsConnection *connection, const struct nats_outgoing *message, const char *reply)
+	struct link_session *session, const struct nats_outgoing *message, const char *reply)
 {
 	natsMsg *copy = NULL;
 	natsStatus s = natsMsg_Create(
@@ -429,19 +430,20 @@ static natsStatus publish_with_headers(
 	for (size_t i = 0; s == NATS_OK && i < message->header_count; i++)
 		s = natsMsgHeader_Add(copy, message->headers[i].name, message->headers[i].value);
 	if (s == NATS_OK)
-		s = natsConnection_PublishMsg(connection, copy);
-	natsMsg_Destroy(copy);
+		s = natsConnection_PublishMsg(session->connection, copy);
+	link_spent_add(&session->spent, copy);
 	return s;
 }
 
 static natsStatus publish(
-	natsConnection *connection, const struct nats_outgoing *message, const char *reply)
+	struct link_session *session, const struct nats_outgoing *message, const char *reply)
 {
+	natsConnection *connection = session->connection;
 	const void *body = message->body.ptr;
 	int len = (int)message->body.len;
 
 	if (message->header_count > 0)
-		return publish_with_headers(connection, message, reply);
+		return publish_with_headers(session, message, reply);
 	if (reply != NULL)
 		return natsConnection_PublishRequest(
 			connection, message->subject, reply, body, len);
@@ -452,11 +454,11 @@ static natsStatus carry_out(struct link_session *session, const struct link_op *
 {
 	switch (op->kind) {
 	case LINK_OP_PUBLISH:
-		return publish(session->connection, op->message, NULL);
+		return publish(session, op->message, NULL);
 	case LINK_OP_REQUEST:
-		return publish(session->connection, op->message, reply_to(session, 'r', op->id));
+		return publish(session, op->message, reply_to(session, 'r', op->id));
 	case LINK_OP_ASK:
-		return publish(session->connection, op->message, reply_to(session, 'i', op->id));
+		return publish(session, op->message, reply_to(session, 'i', op->id));
 	case LINK_OP_SUBSCRIBE:
 		return subscribe(session, reply_to(session, 'i', op->id), op->id);
 	}
@@ -500,6 +502,7 @@ void link_session_close(struct link_session *session)
 		natsSubscription_Destroy(session->subscriptions[i]);
 	natsConnection_Destroy(session->connection);
 	free(session->subscriptions);
+	link_spent_free(&session->spent);
 	buf_free(&session->address);
 	buf_free(&session->reply);
 	free(session);

@@ -19,6 +19,7 @@
 #define BACKOFF_LAST_MS     5000
 #define LIBRARY_END_WAIT_MS 5000
 #define BATCH_US            10000
+#define SPENT_MAX_BYTES     ((size_t)256 * 1024)
 
 struct link_worker {
 	uv_thread_t thread;
@@ -61,12 +62,31 @@ void link_lease_unref(struct link_lease *lease)
 {
 	if (lease == NULL || --lease->refs > 0)
 		return;
+	link_spent_free(&lease->spent);
 	free(lease);
 	pthread_mutex_lock(&library_lock);
 	/* Every connection is closed by now, so that this waits for idle threads only. */
 	if (--library_users == 0)
 		nats_CloseAndWait(LIBRARY_END_WAIT_MS);
 	pthread_mutex_unlock(&library_lock);
+}
+
+void link_spent_free(struct link_spent *spent)
+{
+	for (size_t i = 0; i < spent->count; i++)
+		natsMsg_Destroy(spent->messages[i]);
+	spent->count = 0;
+	spent->bytes = 0;
+}
+
+void link_spent_add(struct link_spent *spent, natsMsg *message)
+{
+	if (message == NULL)
+		return;
+	spent->messages[spent->count++] = message;
+	spent->bytes += (size_t)natsMsg_GetDataLength(message);
+	if (spent->count == ARRAY_LEN(spent->messages) || spent->bytes >= SPENT_MAX_BYTES)
+		link_spent_free(spent);
 }
 
 void link_post_event(struct handoff *handoff, enum link_item_kind kind, uint64_t generation,
