@@ -56,10 +56,12 @@ DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-de
                    libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev uthash-dev \
                    libcmocka-dev clang libclang-rt-dev clang-format valgrind python3 python3-pytest python3-pytest-xdist python3-yaml \
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter
-FEDORA_PACKAGES := gcc make pkgconf-pkg-config libnats-devel libcurl-devel libuv-devel libyaml-devel \
+# Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with
+# Fedora, the latter not with EPEL.
+FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
                    jansson-devel libmicrohttpd-devel libzstd-devel libdeflate-devel uthash-devel \
                    libcmocka-devel clang compiler-rt clang-tools-extra valgrind python3 python3-pytest python3-pytest-xdist \
-                   python3-pyyaml nats-server golang-github-prometheus golang-github-prometheus-node-exporter
+                   python3-pyyaml nats-server golang-github-prometheus node-exporter
 
 COMMON_SRC   := $(wildcard common/*.c common/*/*.c)
 POLLER_SRC   := $(filter-out poller/main.c,$(wildcard poller/*.c))
@@ -115,7 +117,7 @@ $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/
 	$(call say,LD,$(CC) $(CFLAGS) $(OUR_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIB_LDLIBS) $(LDLIBS))
 
 deps:
-	@packaging/deps.sh "$(DEBIAN_PACKAGES)" "$(FEDORA_PACKAGES)"
+	@packaging/deps.sh "$(DEBIAN_PACKAGES)" "$(FEDORA_PACKAGES)" "$(LIBRARIES)"
 
 # These install what they need first; what follows runs in a make of its own, which then finds it.
 demo: deps

@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Installs the packages that are missing: deps.sh "DEBIAN PACKAGES" "FEDORA PACKAGES" (the lists are
-# the Makefile's). Servers among them come as services; they are installed neither started nor enabled.
+# Installs the packages that are missing: deps.sh "DEBIAN PACKAGES" "FEDORA PACKAGES" "LIBRARIES" (the
+# lists are the Makefile's). Servers among them come as services: those are neither started nor enabled.
 set -eu
 
 debian_packages=$1
 fedora_packages=$2
+libraries=$3
 policy=/usr/sbin/policy-rc.d
 
 as_root() {
@@ -25,40 +26,64 @@ is_installed() {
 
 # Debian's packages ask this file whether a service may be started: for a while, none may.
 forbid_starting() {
-	if [ -e "$policy" ]; then
+	# One that is there already was saved by a run that was killed: then what is in place is ours.
+	if [ -e "$policy" ] && [ ! -e "$policy.prometheus-streams" ]; then
 		as_root mv "$policy" "$policy.prometheus-streams"
 	fi
-	trap allow_starting EXIT INT TERM
 	printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
 	as_root chmod 0755 "$policy"
 }
 
 allow_starting() {
-	trap - EXIT INT TERM
 	as_root rm -f "$policy"
 	if [ -e "$policy.prometheus-streams" ]; then
 		as_root mv "$policy.prometheus-streams" "$policy"
 	fi
 }
 
+# Without systemctl nothing runs the unit now, but a systemd installed later would: it takes away the
+# links that mean "enabled", as systemctl does.
+disable_unit() {
+	if command -v systemctl >/dev/null; then
+		as_root systemctl --quiet disable "$1" 2>/dev/null
+	else
+		as_root find /etc/systemd/system -type l -name "$1" -delete
+	fi
+}
+
 # What the packages just installed would start at the next boot.
 disable_services() {
-	command -v systemctl >/dev/null || return 0
 	for package in $missing; do
+		is_installed "$package" || continue
 		for unit in $(dpkg -L "$package" | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/]*\.\(service\|timer\)\)$,\2,p'); do
-			as_root systemctl --quiet disable "$unit" 2>/dev/null || true
+			disable_unit "$unit" || true
+		done
+		for script in $(dpkg -L "$package" | sed -n 's,^/etc/init.d/\([^/]*\)$,\1,p'); do
+			as_root update-rc.d "$script" disable >/dev/null 2>&1 || true
 		done
 	done
 }
 
+# On every way out, a failed or interrupted installation included.
+clean_up() {
+	trap - EXIT
+	disable_services
+	allow_starting
+}
+
 if ! command -v apt-get >/dev/null; then
-	echo "deps: this is not Debian or one of its descendants; on Fedora, RHEL or EPEL the packages are:" >&2
-	echo "  dnf install $fedora_packages" >&2
-	echo "Where a package is missing there, its pkg-config name is in the Makefile's LIBRARIES." >&2
-	for library in libnats libcurl libuv yaml-0.1 jansson libmicrohttpd libzstd libdeflate; do
-		pkg-config --exists "$library" 2>/dev/null || exit 1
+	absent=
+	for library in $libraries; do
+		pkg-config --exists "$library" 2>/dev/null || absent="$absent $library"
 	done
-	exit 0
+	if [ -z "$absent" ]; then
+		exit 0
+	fi
+	echo "deps: missing (names of pkg-config):$absent" >&2
+	echo "deps: this is not Debian or one of its descendants; on Fedora, or RHEL with EPEL, the packages are:" >&2
+	echo "  dnf install $fedora_packages" >&2
+	echo "and, packaged by neither: cnats >= 3.4 (libnats); for demo and tests, the Push Gateway" >&2
+	exit 1
 fi
 
 missing=
@@ -70,9 +95,9 @@ if [ -z "$missing" ]; then
 fi
 
 echo "deps: installing$missing"
+trap clean_up EXIT
+trap 'exit 130' HUP INT TERM
 forbid_starting
 as_root apt-get update -q
 # shellcheck disable=SC2086 # a list of words
 as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
-allow_starting
-disable_services

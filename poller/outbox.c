@@ -29,6 +29,7 @@ enum drop_reason {
 	DROP_TOO_LARGE,
 	DROP_IMPOSSIBLE,
 	DROP_REFUSED,
+	DROP_DENIED,
 	DROP_DUPLICATE,
 	DROP_SHUTDOWN,
 	DROP_REASON_COUNT,
@@ -39,6 +40,7 @@ static const char *const drop_reasons[DROP_REASON_COUNT] = {
 	[DROP_TOO_LARGE] = "too_large",
 	[DROP_IMPOSSIBLE] = "impossible",
 	[DROP_REFUSED] = "refused",
+	[DROP_DENIED] = "denied",
 	[DROP_DUPLICATE] = "duplicate",
 	[DROP_SHUTDOWN] = "shutdown",
 };
@@ -54,7 +56,7 @@ struct outbox {
 	uint64_t queue_bytes, sent_bytes;
 	struct series *dropped[DROP_REASON_COUNT];
 	struct series *published, *published_bytes, *publish_seconds, *duplicates;
-	struct log_limit full_limit, frame_limit, refused_limit, duplicate_limit;
+	struct log_limit full_limit, frame_limit, refused_limit, denied_limit, duplicate_limit;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 	int to_close; /* handles and the publisher */
@@ -256,6 +258,15 @@ static void on_refused(struct outbox *outbox, struct scrape *scrape, const char 
 	enqueue(outbox, scrape, true);
 }
 
+static void on_denied(struct outbox *outbox, struct scrape *scrape, const char *reason)
+{
+	series_inc(outbox->dropped[DROP_DENIED]);
+	log_limited(&outbox->denied_limit, LOG_ERROR, "NATS takes scrapes, but not this one",
+		LOG_S("job", job_of(scrape)), LOG_S("instance", instance_of(scrape)),
+		LOG_S("reason", reason));
+	scrape_free(scrape);
+}
+
 static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const char *reason,
 	double ack_seconds)
 {
@@ -272,6 +283,9 @@ static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const
 		break;
 	case PUBLISH_REFUSED:
 		on_refused(outbox, scrape, reason);
+		break;
+	case PUBLISH_DENIED:
+		on_denied(outbox, scrape, reason);
 		break;
 	}
 	/* The publisher tells of its own room only. */

@@ -78,7 +78,9 @@ void nats_link_publish(struct nats_link *link, struct nats_outgoing *message);
 enum nats_reply {
 	NATS_REPLY_OK,      /* `message` is the answer; freed by the link after the callback */
 	NATS_REPLY_TIMEOUT, /* none came in time */
-	NATS_REPLY_DENIED,  /* the server refused the publish: `text` names the subject */
+	/* The server refused the publish (`text` names the subject), or it was not sent since the
+	 * server would have closed the connection: no valid subject, or above max_payload. */
+	NATS_REPLY_DENIED,
 	NATS_REPLY_NO_RESPONDERS, /* nobody listens on the subject: the stream or consumer is
 				     missing */
 	NATS_REPLY_DOWN,          /* the connection is or went down */
@@ -96,7 +98,8 @@ void nats_link_cancel(struct nats_link *link, uint64_t request);
 
 /*
  * A standing address for many answers (pull requests): `on_message` owns each message. Sending with
- * nats_inbox_ask sets it as the reply subject.
+ * nats_inbox_ask sets it as the reply subject. Answers across a change of connection are dropped;
+ * one that JetStream never gives (the consumer is gone) shows by missing heartbeats only.
  */
 struct nats_inbox;
 struct nats_inbox *nats_inbox_open(struct nats_link *link,
@@ -106,8 +109,8 @@ void nats_inbox_ask(struct nats_inbox *inbox, struct nats_outgoing *message);
 void nats_inbox_close(struct nats_inbox *inbox);
 
 /*
- * Flushes under `timeout_ms`, ends the thread, closes the connection and every handle, and frees.
- * Outstanding requests end without callbacks.
+ * The inboxes are closed before. Flushes under `timeout_ms`, ends the thread, closes the connection
+ * and every handle, and frees. Outstanding requests end without callbacks.
  */
 void nats_link_close(
 	struct nats_link *link, int64_t timeout_ms, void (*on_closed)(void *arg), void *arg);

@@ -474,7 +474,8 @@ void link_session_execute(struct link_session *session, const struct link_op *op
 	if (s == NATS_OK || s == NATS_MAX_PAYLOAD)
 		return;
 	session->good = false;
-	lose(session->options.fate, "connection lost");
+	lose(session->options.fate,
+		s == NATS_TIMEOUT ? "the server takes no more data" : "connection lost");
 }
 
 void link_session_flush(struct link_session *session, int64_t timeout_ms)

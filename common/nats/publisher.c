@@ -4,6 +4,11 @@
  * stream, and PROBING a stream that refuses or stays silent. A probe sends one message, each ack
  * doubles how many may be under way, and READY comes back once all are acked.
  *
+ * Not being allowed to publish is a matter of one subject or of all, and nothing tells which but
+ * that others are acked meanwhile: what was denied before and after such an ack is given up. Until
+ * then every other probe is of messages that were not denied yet; where none is left, our user may
+ * send one more.
+ *
  * Invariants: `pending` holds what is unacked in the order of publisher_send; a message is under
  * way exactly while its request is not 0; nothing leaves the list but by on_done or closing.
  */
@@ -23,6 +28,8 @@
 #define BACKOFF_MIN_MS            250
 #define BACKOFF_MAX_MS            5000
 #define LATE_DOWN_MS              100
+#define DENIED_MS                 1000 /* how long others under way may prove that it is one subject */
+#define OTHERS_MAX                32 /* sent in one probe beside what was denied */
 #define MAX_PAYLOAD_DEFAULT_BYTES ((size_t)1024 * 1024)
 #define MESSAGE_MARGIN_BYTES      ((size_t)16 * 1024)
 #define JS_SEALED                 10109
@@ -45,6 +52,8 @@ struct pending {
 	uint64_t request; /* 0 while not under way */
 	unsigned sends;
 	uint64_t sent_us;
+	bool was_denied;
+	uint64_t acks_when_denied; /* the last time */
 };
 TAILQ_HEAD(pending_list, pending);
 
@@ -61,6 +70,11 @@ struct publisher {
 	bool is_troubled; /* refused or silent when last tried: probe before sending all */
 	uint64_t ready_since_ms;
 	uint64_t last_ack_us;
+	uint64_t acks;
+	uint64_t denied_us;        /* the first denial since the last ack ... */
+	uint64_t acks_when_denied; /* ... which was this one */
+	bool tries_others;         /* in the next probe */
+	bool takes_one;            /* has room for one message although it is not ready */
 
 	struct pending_list pending;
 	size_t unacked;
@@ -163,6 +177,7 @@ static void become_ready(struct publisher *publisher)
 {
 	publisher->state = PUBLISHER_READY;
 	publisher->is_troubled = false;
+	publisher->takes_one = false;
 	publisher->ready_since_ms = clock_mono_ms();
 	uv_timer_stop(&publisher->timer);
 	send_idle(publisher, SIZE_MAX);
@@ -173,8 +188,45 @@ static void become_ready(struct publisher *publisher)
 	publisher->options.on_room(publisher->options.arg);
 }
 
+/* Sends what was not denied yet, or asks for something. */
+static void send_others(struct publisher *publisher)
+{
+	struct pending *pending, *next;
+	int sent = 0;
+
+	for (pending = TAILQ_FIRST(&publisher->pending); pending != NULL; pending = next) {
+		next = TAILQ_NEXT(pending, entry);
+		if (pending->was_denied || !fits(publisher, pending))
+			continue;
+		transmit(pending);
+		if (++sent == OTHERS_MAX)
+			return;
+	}
+	if (sent > 0 || publisher->unacked >= (size_t)publisher->options.max_unacked)
+		return;
+	publisher->takes_one = true;
+	try_later(publisher);
+	publisher->options.on_room(publisher->options.arg);
+}
+
+/* Whether this probe is to find out if it is one subject only that is denied. */
+static bool is_for_others(struct publisher *publisher)
+{
+	const struct pending *first = TAILQ_FIRST(&publisher->pending);
+
+	if (first == NULL || !first->was_denied || publisher->under_way > 0 ||
+		publisher->acks > first->acks_when_denied)
+		return false;
+	publisher->tries_others = !publisher->tries_others;
+	return publisher->tries_others;
+}
+
 static void probe(struct publisher *publisher)
 {
+	if (is_for_others(publisher)) {
+		send_others(publisher);
+		return;
+	}
 	if (publisher->unacked > 0)
 		send_idle(publisher, publisher->window);
 	if (publisher->state == PUBLISHER_PROBING && publisher->unacked == 0)
@@ -243,6 +295,7 @@ static void on_acked(struct pending *pending, const struct js_pub_ack *ack)
 	const char *stream = publisher->options.stream->stream;
 
 	publisher->last_ack_us = clock_mono_us();
+	publisher->acks++;
 	/* A leaf node may rightly answer with the hub's stream: the message is stored. */
 	if (strcmp(ack->stream, stream) != 0)
 		log_limited(&publisher->other_stream_limit, LOG_WARN,
@@ -259,11 +312,13 @@ static void on_acked(struct pending *pending, const struct js_pub_ack *ack)
 
 /*
  * Whether the error is about this message rather than about the stream. The server's code 400 says
- * so, except for a sealed stream.
+ * so, except for a sealed stream; that only its subject is full (discard_new_per_subject) has the
+ * code of a full stream, and words of its own.
  */
 static bool is_message_fault(const struct js_error *error)
 {
 	return error->err_code == JS_MESSAGE_TOO_LARGE || error->err_code == JS_HEADER_TOO_LARGE ||
+	       strstr(error->description, "messages per subject") != NULL ||
 	       (error->code == 400 && error->err_code != JS_SEALED);
 }
 
@@ -283,6 +338,32 @@ static void on_pub_error(struct pending *pending, const struct js_error *error)
 	finish(pending, PUBLISH_REFUSED, words.text);
 	if (publisher->state == PUBLISHER_PROBING)
 		probe(publisher);
+}
+
+static void on_denied(struct pending *pending, const char *text)
+{
+	struct publisher *publisher = pending->publisher;
+	uint64_t now_us = clock_mono_us();
+	struct err why;
+
+	nats_api_outcome(&why, NATS_REPLY_DENIED, text);
+	if (pending->was_denied && publisher->acks > pending->acks_when_denied) {
+		finish(pending, PUBLISH_DENIED, why.text);
+		if (publisher->state == PUBLISHER_PROBING)
+			probe(publisher);
+		return;
+	}
+	if (publisher->denied_us == 0 || publisher->acks > publisher->acks_when_denied) {
+		publisher->denied_us = now_us;
+		publisher->acks_when_denied = publisher->acks;
+	}
+	pending->was_denied = true;
+	pending->acks_when_denied = publisher->acks;
+	if (publisher->state == PUBLISHER_READY && publisher->under_way > 0 &&
+		now_us - publisher->denied_us < DENIED_MS * 1000)
+		uv_timer_start(&publisher->timer, on_timer, LATE_DOWN_MS, 0);
+	else
+		suspend(publisher, why.text);
 }
 
 static void on_answer(struct pending *pending, struct nats_incoming *message)
@@ -307,7 +388,6 @@ static void on_reply(
 {
 	struct pending *pending = arg;
 	struct publisher *publisher = pending->publisher;
-	struct err why;
 
 	pending->request = 0;
 	publisher->under_way--;
@@ -320,8 +400,7 @@ static void on_reply(
 		on_ack_timeout(pending);
 		break;
 	case NATS_REPLY_DENIED:
-		nats_api_outcome(&why, outcome, text);
-		suspend(publisher, why.text);
+		on_denied(pending, text);
 		break;
 	case NATS_REPLY_NO_RESPONDERS:
 		on_no_responders(publisher);
@@ -428,8 +507,10 @@ struct publisher *publisher_open(uv_loop_t *loop, const struct publisher_options
 
 bool publisher_has_room(const struct publisher *publisher)
 {
-	return publisher->state == PUBLISHER_READY &&
-	       publisher->unacked < (size_t)publisher->options.max_unacked;
+	bool is_open = publisher->state == PUBLISHER_READY ||
+		       (publisher->state == PUBLISHER_PROBING && publisher->takes_one);
+
+	return is_open && publisher->unacked < (size_t)publisher->options.max_unacked;
 }
 
 bool publisher_is_ready(const struct publisher *publisher, struct buf *why)
@@ -458,6 +539,7 @@ void publisher_send(struct publisher *publisher, struct nats_outgoing *message, 
 	struct pending *pending = xcalloc(1, sizeof(*pending));
 
 	assert(publisher_has_room(publisher));
+	publisher->takes_one = false;
 	pending->publisher = publisher;
 	pending->message = nats_outgoing_ref(message);
 	pending->cookie = cookie;

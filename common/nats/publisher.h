@@ -16,6 +16,7 @@ enum publish_outcome {
 	PUBLISH_DUPLICATE, /* acked, but the stream had a message of this id though it was sent once
 			    */
 	PUBLISH_REFUSED,   /* this message can never be stored: `reason` */
+	PUBLISH_DENIED,    /* we may not publish on its subject, though on others: `reason` */
 };
 
 struct publisher_options {
@@ -42,7 +43,8 @@ struct publisher_counts {
 
 struct publisher *publisher_open(uv_loop_t *loop, const struct publisher_options *options);
 
-/* Whether publisher_send may be called now: connected, stream there, unacked below the bound. */
+/* Whether publisher_send may be called now: ready, or one more is wanted to try; unacked below the
+ * bound. */
 bool publisher_has_room(const struct publisher *publisher);
 
 /* False, with the reason for people in `why`, while messages cannot be delivered. */

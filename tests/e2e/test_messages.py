@@ -10,6 +10,7 @@ import pytest
 from conftest import STREAM
 from harness import frames
 from harness.process import wait_until
+from harness.stubs import Gateway
 
 BODY = "# TYPE app_requests counter\napp_requests {}\n"
 
@@ -55,6 +56,24 @@ def test_max_age_0_delivers_what_is_old(world, client, nats, gateway):
     send(client, 1, at_ms=frames.now_ms() - 3_600_000)
     world.receiver(nats, gateway.url, max_age=0)
     wait_until(lambda: gateway.metrics().find("app_requests") == [1])
+
+
+def test_a_durable_made_anew_brings_nothing_back(world, client, nats):
+    """With the age check off, only the order of the stream tells that it has all been there before."""
+    stub = world.add(Gateway())
+    receiver = world.receiver(nats, stub.url, max_age=0, stream={"legacy": True})
+    now = frames.now_ms()
+    for number in range(10):
+        send(client, number, at_ms=now - (10 - number) * 600_000)
+    wait_until(lambda: stub.bodies() and "app_requests 9" in stub.bodies()[-1])
+    before = len(stub.pushes)
+    client.delete_consumer(STREAM, "recv_push_gateway")
+    wait_until(lambda: receiver.total("received_total") == 20, 60)
+    send(client, 99)
+    wait_until(lambda: "app_requests 99" in stub.bodies()[-1])
+    assert len(stub.pushes) == before + 1
+    assert receiver.total("clock_resets_total") == 0
+    wait_acked(client)
 
 
 def test_scrapes_from_the_future_are_delivered_and_counted(client, receiver, gateway):

@@ -171,6 +171,20 @@ def test_a_permission_missing(world, target):
     wait_flowing(gateway)
 
 
+def test_a_permission_missing_for_one_job(world, target):
+    nats = world.nats(config=LIMITED % ('"prometheus.scrape.dc1.app.>", "prometheus.scrape.dc1.prometheus_streams.>"',
+                                        RECEIVER_RIGHTS))
+    with nats.connect("probe", "probe") as client:
+        client.make_stream(STREAM)
+        poller = world.poller(nats, {**jobs_for(target), "other": jobs_for(target)["app"]},
+                              stream={"urls": f"nats://poller:p@127.0.0.1:{nats.port}", "create": False})
+        wait_until(lambda: poller.total("dropped_total", reason="denied") >= 3, 60)
+        before = client.stream_messages(STREAM)
+        wait_until(lambda: client.stream_messages(STREAM) >= before + 10, 60)
+    assert "permission to publish to prometheus.scrape.dc1.other.a.0 is missing" in poller.log()
+    assert poller.total("dropped_total") == poller.total("dropped_total", reason="denied")
+
+
 def test_the_least_rights_suffice_once_the_durable_exists(world, target):
     nats = world.nats(config=LIMITED % (POLLER_RIGHTS, RECEIVER_RIGHTS))
     gateway = world.gateway()

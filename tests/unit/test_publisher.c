@@ -498,13 +498,94 @@ static void test_permission_missing(void **state)
 	open_ready();
 	send_from(1, 2);
 	assert_true(fake_end("p.1", NATS_REPLY_DENIED, "permission to publish to p.1 is missing"));
-	assert_why("permission to publish to p.1 is missing");
+	assert_true(publisher_is_ready(test.publisher, NULL)); /* p.2 will tell more */
 	assert_true(fake_end("p.2", NATS_REPLY_DENIED, "permission to publish to p.2 is missing"));
+	assert_why("permission to publish to p.2 is missing");
 	assert_int_equal(publisher_unacked(test.publisher), 2);
-	fake_advance(MAX_BACKOFF);
+	fake_advance(2 * MAX_BACKOFF); /* none is left that was not denied: one more is asked for */
+	assert_true(publisher_has_room(test.publisher));
 	assert_sent(1, 1);
 	assert_true(fake_answer("p.1", ACK));
 	assert_true(fake_answer("p.2", ACK));
+	assert_true(publisher_is_ready(test.publisher, NULL));
+}
+
+#define DENY(subject)                                                                              \
+	assert_true(fake_end(subject, NATS_REPLY_DENIED, "permission to publish is missing"))
+
+/* What may not be published does not hold back what may. */
+static void test_permission_missing_for_one(void **state)
+{
+	(void)state;
+	open_ready();
+	send_from(1, 3);
+	DENY("p.1");
+	assert_true(fake_answer("p.2", ACK));
+	fake_advance(100);
+	assert_int_equal(fake_outstanding("p.1"), 1);
+	DENY("p.1");
+	assert_int_equal(test.done_count, 2);
+	assert_int_equal(test.done[1].cookie, 1);
+	assert_int_equal(test.done[1].outcome, PUBLISH_DENIED);
+	assert_true(fake_answer("p.3", ACK));
+	assert_true(publisher_is_ready(test.publisher, NULL));
+	assert_int_equal(fake_log_count("cannot publish"), 0);
+}
+
+/* Alone under way, it stops us until another one has been tried. */
+static void test_permission_missing_for_the_only_one(void **state)
+{
+	(void)state;
+	open_ready();
+	send_from(1, 1);
+	DENY("p.1");
+	assert_why("permission to publish is missing");
+	assert_false(publisher_has_room(test.publisher));
+	for (int i = 0; i < 1000 && !publisher_has_room(test.publisher); i++)
+		fake_advance(1);
+	assert_false(publisher_is_ready(test.publisher, NULL));
+	send_from(2, 2);
+	assert_false(publisher_has_room(test.publisher));
+	assert_int_equal(fake_outstanding("p.2"), 1);
+	assert_true(fake_answer("p.2", ACK));
+	assert_int_equal(fake_outstanding("p.1"), 1);
+	DENY("p.1");
+	assert_int_equal(test.done[1].outcome, PUBLISH_DENIED);
+	assert_true(publisher_is_ready(test.publisher, NULL));
+	assert_true(publisher_has_room(test.publisher));
+}
+
+/* Taken away for all, nothing is given up, however long that lasts. */
+static void test_permission_missing_for_all(void **state)
+{
+	(void)state;
+	open_ready();
+	send_from(1, 2);
+	DENY("p.1");
+	DENY("p.2");
+	for (int i = 0; i < 50; i++) {
+		fake_advance(MAX_BACKOFF);
+		if (publisher_has_room(test.publisher) && publisher_unacked(test.publisher) == 2)
+			send_from(3, 3);
+		for (const char **at = (const char *[]){"p.1", "p.2", "p.3", NULL}; *at != NULL;
+			at++)
+			if (fake_outstanding(*at) > 0)
+				DENY(*at);
+	}
+	assert_int_equal(test.done_count, 0);
+	assert_int_equal(publisher_unacked(test.publisher), 3);
+	for (int i = 0; i < 3 && test.done_count < 3; i++) {
+		fake_advance(MAX_BACKOFF);
+		for (const char **at = (const char *[]){"p.1", "p.2", "p.3", NULL}; *at != NULL;
+			at++)
+			if (fake_outstanding(*at) > 0)
+				assert_true(fake_answer(*at, ACK));
+	}
+	assert_int_equal(test.done_count, 3);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(test.done[i].cookie, i + 1);
+		assert_int_equal(test.done[i].outcome, PUBLISH_ACKED);
+	}
 	assert_true(publisher_is_ready(test.publisher, NULL));
 }
 
@@ -515,6 +596,7 @@ static const struct {
 	{"larger than the stream takes", TOO_LARGE, true},
 	{"headers too large", ERROR(400, 10097, "header size exceeds maximum"), true},
 	{"not acceptable", ERROR(400, 10003, "bad request"), true},
+	{"subject full", ERROR(503, 10077, "maximum messages per subject exceeded"), true},
 	{"sealed", ERROR(400, 10109, "invalid operation on sealed stream"), false},
 	{"out of storage", ERROR(503, 10047, "insufficient storage resources available"), false},
 	{"out of resources", ERROR(503, 10023, "insufficient resources"), false},
@@ -682,6 +764,9 @@ int main(void)
 		TEST(test_one_ack_lost),
 		TEST(test_silence),
 		TEST(test_permission_missing),
+		TEST(test_permission_missing_for_one),
+		TEST(test_permission_missing_for_the_only_one),
+		TEST(test_permission_missing_for_all),
 		cmocka_unit_test(test_errors),
 		TEST(test_refused_probe_does_not_bar_the_others),
 		TEST(test_larger_than_max_payload),
