@@ -329,6 +329,19 @@ static void write_type(struct builder *b, struct family *family)
 	b->body->families_retyped++;
 }
 
+static void set_late_help(struct builder *b)
+{
+	for (size_t i = 0; i < PUSH_LATE_COUNT; i++) {
+		uint32_t known = find_family(b, slice_from(push_late_families[i].name));
+		size_t at = b->rewriter.lines.len;
+
+		if (known == 0)
+			continue;
+		buf_append_str(&b->rewriter.lines, push_late_families[i].help);
+		b->families[known - 1].help = builder_end_line(b, at);
+	}
+}
+
 void families_settle(struct builder *b)
 {
 	struct buf text = {0};
@@ -354,5 +367,6 @@ void families_settle(struct builder *b)
 		if (family->is_retyped)
 			write_type(b, family);
 	}
+	set_late_help(b);
 	buf_free(&text);
 }

@@ -29,6 +29,7 @@
 #include "receiver/sink/push_answer.h"
 #include "receiver/sink/push_health.h"
 #include "receiver/sink/push_job.h"
+#include "receiver/sink/push_report.h"
 #include "receiver/sink/push_survey.h"
 
 #define BACKOFF_MIN_MS     500
@@ -464,9 +465,13 @@ static void on_answer(void *arg, struct fetch_result *result)
 
 /* Surveys. */
 
+/* `survey` may be empty. */
 static void take_survey(struct push_gateway *gateway, const struct push_survey *survey)
 {
 	push_types_begin_survey(gateway->types);
+	for (size_t i = 0; i < PUSH_LATE_COUNT; i++)
+		push_types_set_foreign(gateway->types, slice_from(push_late_families[i].name),
+			push_late_families[i].type);
 	for (size_t i = 0; i < survey->family_count; i++) {
 		const struct push_survey_family *family = &survey->families[i];
 
@@ -707,6 +712,7 @@ struct sink *push_gateway_open(
 	uv_timer_init(context->loop, &gateway->timer);
 	gateway->timer.data = gateway;
 	resolve_series(gateway);
+	take_survey(gateway, &(struct push_survey){.groups = NULL});
 	pump(gateway);
 	return &gateway->base;
 }
