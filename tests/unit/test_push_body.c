@@ -26,7 +26,7 @@ struct body_case {
 	const char *name;
 	const char *publisher;
 	const char *labels[6]; /* name, value, … */
-	bool honor_labels, allow_loop;
+	bool honor_labels, allow_loop, utf8_names;
 	const char *exposition;
 	const char *groups; /* NULL: PUSH_LOOP; "!…": PUSH_MALFORMED with that in the reason */
 };
@@ -73,6 +73,45 @@ static const struct body_case cases[] = {
 	{.name = "a summary has no buckets",
 		.exposition = "# TYPE s summary\ns_bucket 1\ns_sum 2\ns_count 3\n",
 		.groups = J "<own 3>s_bucket 1\n# TYPE s summary\ns_sum 2\ns_count 3\n"},
+
+	{.name = "le that is no number",
+		.exposition =
+			"# HELP h H\n# TYPE h histogram\nh_bucket{le=\"0x1p-2\"} 1\nh_sum 2\n",
+		.groups = J "<own 2>h_bucket{le=\"0x1p-2\"} 1\nh_sum 2\n"},
+	{.name = "no le",
+		.exposition = "# TYPE h histogram\nh_bucket 1\n",
+		.groups = J "<own 1>h_bucket 1\n"},
+	{.name = "quantile that is no number",
+		.exposition = "# TYPE s summary\ns{quantile=\"x\"} 1\ns_count 2\n",
+		.groups = J "<own 2>s{quantile=\"x\"} 1\ns_count 2\n"},
+	{.name = "quantile NaN",
+		.exposition = "# TYPE s summary\ns{quantile=\"NaN\"} 1\n",
+		.groups = J "<own 1>s{quantile=\"NaN\"} 1\n"},
+	{.name = "counts that are none",
+		.exposition = "# TYPE s summary\ns_count 1.5\n# TYPE h histogram\n"
+			      "h_bucket{le=\"1\"} -1\n# TYPE n histogram\nn_count NaN\n",
+		.groups = J "<own 3>s_count 1.5\nh_bucket{le=\"1\"} -1\nn_count NaN\n"},
+	{.name = "a histogram with a sample of its own name",
+		.exposition = "# TYPE h histogram\nh_sum 1\nh 2\n",
+		.groups = J "<own 2>h_sum 1\nh 2\n"},
+	{.name = "a part with a type of its own",
+		.exposition = "# TYPE s summary\ns_sum 1\n# TYPE s_count counter\ns_count 2\n",
+		.groups = J "<own 2>s_sum 1\n# TYPE s_count counter\ns_count 2\n"},
+	{.name = "a part before its type",
+		.exposition = "s_sum 1\n# TYPE s summary\ns_count 2\n",
+		.groups = J "<own 2># TYPE s summary\ns_sum 1\ns_count 2\n"},
+	{.name = "what the gateway sets itself",
+		.exposition = "# TYPE push_time_seconds counter\npush_time_seconds 1\n"
+			      "push_failure_time_seconds{x=\"y\"} 1\na 1\n",
+		.groups = J "<own 3>a 1\n"},
+	{.name = "UTF-8 names as they are",
+		.utf8_names = true,
+		.exposition = "# TYPE \"a.b\" counter\n{\"a.b\",\"c d\"=\"1\"} 1\n{\"a.b\"} 2\n"
+			      "{\"plain\",\"job\"=\"x\"} 2\n# TYPE \"k.h\" histogram\n"
+			      "{\"k.h_sum\"} 3\n",
+		.groups = J "<own 4># TYPE \"a.b\" counter\n{\"a.b\",\"c d\"=\"1\"} 1\n"
+			    "{\"a.b\"} 2\nplain{exported_job=\"x\"} 2\n"
+			    "# TYPE \"k.h\" histogram\n{\"k.h_sum\"} 3\n"},
 
 	{.name = "repeated series: the last",
 		.exposition = "a 1\nb{x=\"1\",y=\"2\"} 1\na 2\nb{y=\"2\",x=\"1\"} 2\n",
@@ -267,6 +306,7 @@ static struct push_target target_of(const struct body_case *c, struct labels *la
 		.up = true,
 		.honor_labels = c->honor_labels,
 		.allow_loop = c->allow_loop,
+		.utf8_names = c->utf8_names,
 	};
 }
 
@@ -284,7 +324,7 @@ static void check(const struct body_case *c)
 
 	memcpy(copy, c->exposition, len);
 	copy = realloc(copy, len > 0 ? len : 1);
-	verdict = push_body_build(&body, (struct slice){copy, len}, &target, &err);
+	verdict = push_body_build(&body, (struct slice){copy, len}, &target, NULL, &err);
 	if (c->groups == NULL) {
 		if (verdict != PUSH_LOOP)
 			fail_msg("%s: got verdict %d, expected a loop", c->name, verdict);
@@ -326,7 +366,7 @@ static void test_counts(void **state)
 	assert_int_equal(push_body_build(&body,
 				 SLICE("a{job=\"1\",instance=\"2\"} 1 5\na 2 5\na 3\nup 1\n"
 				       "b{__x=\"1\",__y=\"2\"} 1\n"),
-				 &target, NULL),
+				 &target, NULL, NULL),
 		PUSH_OK);
 	assert_int_equal(body.samples, 5);
 	assert_int_equal(body.timestamps_stripped, 2);
@@ -373,7 +413,7 @@ static void test_many(void **state)
 	for (int i = 0; i < 20000; i++)
 		buf_appendf(&text, "# TYPE m%d gauge\nm%d{a=\"%d\"} %d%s\n", i / 3, i / 3, i, i,
 			i % 7 == 0 ? " 99" : "");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_OK);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_OK);
 	assert_int_equal(body.samples, 20000);
 	assert_int_equal(body.samples_repeated, 0);
 	assert_int_equal(expo_count_samples(buf_slice(&body.groups[0].body), &err), 20004);
@@ -395,12 +435,13 @@ static void test_groups_are_bounded(void **state)
 	for (int round = 0; round < 2; round++)
 		for (int i = 1; i < PUSH_MAX_GROUPS; i++)
 			buf_appendf(&text, "m%d{job=\"%d\"} 1\n", round, i);
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_OK);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_OK);
 	assert_int_equal(body.count, PUSH_MAX_GROUPS);
 	assert_int_equal(expo_count_samples(buf_slice(&body.groups[77].body), &err), 3);
 	push_body_fini(&body);
 	buf_append_str(&text, "m{job=\"one more\"} 1\n");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_MALFORMED);
+	assert_int_equal(
+		push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_MALFORMED);
 	assert_non_null(strstr(err.text, "10000"));
 	push_body_fini(&body);
 	buf_clear(&text);
@@ -408,7 +449,8 @@ static void test_groups_are_bounded(void **state)
 	for (int i = 0; i < PUSH_MAX_PATH_BYTES; i++)
 		buf_append_char(&text, 'x');
 	buf_append_str(&text, "\"} 1\n");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_MALFORMED);
+	assert_int_equal(
+		push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_MALFORMED);
 	assert_non_null(strstr(err.text, "path"));
 	push_body_fini(&body);
 	buf_free(&text);
@@ -427,11 +469,12 @@ static void test_labels_of_a_sample_are_bounded(void **state)
 	for (int i = 0; i < 3000; i++)
 		buf_appendf(&text, "%sl%d=\"x\"", i == 0 ? "a{" : ",", i);
 	buf_append_str(&text, "} 1\n");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_OK);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_OK);
 	push_body_fini(&body);
 	text.len -= strlen("} 1\n");
 	buf_append_str(&text, ",job=\"x\"} 1\n");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_MALFORMED);
+	assert_int_equal(
+		push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_MALFORMED);
 	assert_non_null(strstr(err.text, "1024 labels"));
 	push_body_fini(&body);
 	buf_free(&text);
