@@ -460,6 +460,13 @@ static void forget(struct sink *sink, struct target *target)
 	target->sink_state = NULL;
 }
 
+static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
+{
+	(void)sink;
+	(void)now_ms;
+	(void)trusted_since_ms;
+}
+
 static size_t running(const struct sink *sink)
 {
 	return from_sink(sink)->running;
@@ -520,6 +527,7 @@ static const struct sink_ops push_gateway_ops = {
 	.running = running,
 	.stop = stop,
 	.is_ready = is_ready,
+	.sweep = sweep,
 	.close = close_sink,
 };
 
