@@ -45,6 +45,7 @@ struct push_gateway_settings {
 	bool delete_stale;
 	int64_t concurrency;
 	int64_t timeout_ms;
+	bool utf8_names;
 };
 
 /* A query parameter: one name, its values in order. */

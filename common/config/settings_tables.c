@@ -414,6 +414,13 @@ static const struct config_key push_gateway_keys[] = {
 		.max = HOUR_MS,
 		.help = "How long a push may take. Half of the default `max_age`: a busy gateway "
 			"needs long, and giving up early only makes it repeat the work."},
+	{.name = "utf8_names",
+		.type = CONFIG_BOOL,
+		CONFIG_AT(struct push_gateway_settings, utf8_names),
+		.fallback = "false",
+		.help = "Whether quoted (UTF-8) names are pushed as they are, for gateways from "
+			"1.11 "
+			"on with `--push.enable-utf8-names`; else in `U__` escaping."},
 };
 
 static const struct config_table push_gateway_table = {

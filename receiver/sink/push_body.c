@@ -3,58 +3,19 @@
  * Two passes. The first parses: each sample becomes an item that says where its line stands (in the
  * input, or among the lines written anew), of which family it is and into which group it goes. The
  * second writes the groups, HELP and TYPE before the first sample of each family, copying runs of
- * lines that follow each other as one piece. The families of our own series are known from the
- * start, so that no body can give them another type than all groups have.
+ * lines that follow each other as one piece. In between the families are settled and the gate is
+ * asked about groups. The families of our own series are known from the start, so that no body can
+ * give them another type than all groups have.
  */
 #include "receiver/sink/push_body.h"
 
-#include "receiver/sink/push_index.h"
+#include "receiver/sink/push_builder.h"
 #include "receiver/sink/push_report.h"
-#include "receiver/sink/push_sample.h"
 
 /* Places are 31 bits and one for the text they are in. */
 #define MAX_TEXT_BYTES ((size_t)INT32_MAX)
 
-/* A place in the input or, if `rewritten`, among the lines written anew. */
-struct place {
-	uint32_t at : 31;
-	uint32_t rewritten : 1;
-	uint32_t len;
-};
-
-struct item {
-	struct place line; /* len 0: left out after all */
-	uint32_t family;
-	uint32_t group;
-};
-
-struct family {
-	struct place help, type_line; /* len 0: none */
-	enum expo_type type;
-	bool has_type;
-	uint32_t written_in; /* the last group + 1 that has its HELP and TYPE */
-};
-
-struct builder {
-	struct slice input;
-	const struct push_target *target;
-	struct push_body *body;
-	struct push_labels group; /* of the target */
-	struct push_rewriter rewriter;
-
-	struct item *items;
-	size_t item_count, item_capacity;
-	struct family *families;
-	size_t family_count, family_capacity;
-	struct push_index families_by_name, groups_by_key, items_by_series;
-	struct slice last_name; /* and its family: samples of one name mostly come in a row */
-	uint32_t last_family;
-	struct buf key, last_key; /* of groups */
-	uint32_t last_group;
-};
-
-/* Makes room for one more element behind `count`. */
-static void *grow(void *items, size_t count, size_t *capacity, size_t size)
+void *builder_grow(void *items, size_t count, size_t *capacity, size_t size)
 {
 	if (count < *capacity)
 		return items;
@@ -62,80 +23,11 @@ static void *grow(void *items, size_t count, size_t *capacity, size_t size)
 	return xreallocarray(items, *capacity, size);
 }
 
-/* Families. */
-
-static uint32_t add_family(struct builder *b)
+struct slice builder_text(const struct builder *b, struct place place)
 {
-	b->families = grow(b->families, b->family_count, &b->family_capacity, sizeof(*b->families));
-	b->families[b->family_count] = (struct family){.type = EXPO_UNTYPED};
-	return (uint32_t)b->family_count++;
-}
+	const char *text = place.rewritten ? b->rewriter.lines.ptr : b->input.ptr;
 
-static uint32_t family_at(struct builder *b, struct slice name)
-{
-	uint32_t *known = push_index_at(&b->families_by_name, push_hash(b->rewriter.seed, name));
-
-	if (*known == 0)
-		*known = add_family(b) + 1;
-	return *known - 1;
-}
-
-static void add_own_families(struct builder *b)
-{
-	for (size_t i = 0; i < PUSH_OWN_COUNT; i++) {
-		uint32_t family = family_at(b, slice_from(push_own_families[i].name));
-
-		b->families[family].has_type = true;
-		b->families[family].type = EXPO_GAUGE;
-	}
-}
-
-/* The histogram or summary of which a sample of this name is a part; false if there is none. */
-static bool find_whole_family(struct builder *b, struct slice name, uint32_t *family)
-{
-	static const struct {
-		struct slice suffix;
-		bool of_summary;
-	} parts[] = {
-		{{"_bucket", 7}, false},
-		{{"_count", 6}, true},
-		{{"_sum", 4}, true},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-		struct slice suffix = parts[i].suffix, stem = {name.ptr, name.len - suffix.len};
-		uint32_t known;
-		enum expo_type type;
-
-		if (name.len <= suffix.len ||
-			memcmp(name.ptr + stem.len, suffix.ptr, suffix.len) != 0)
-			continue;
-		known = push_index_get(&b->families_by_name, push_hash(b->rewriter.seed, stem));
-		if (known == 0)
-			return false;
-		type = b->families[known - 1].type;
-		*family = known - 1;
-		return type == EXPO_HISTOGRAM || (type == EXPO_SUMMARY && parts[i].of_summary);
-	}
-	return false;
-}
-
-/* As the gateway decides: the family of that very name first, then what it may be a part of. */
-static uint32_t family_of_sample(struct builder *b, struct slice name)
-{
-	uint64_t hash;
-	uint32_t known;
-
-	if (b->last_name.ptr != NULL && slice_eq(name, b->last_name))
-		return b->last_family;
-	hash = push_hash(b->rewriter.seed, name);
-	known = push_index_get(&b->families_by_name, hash);
-	b->last_name = name;
-	if (known != 0)
-		b->last_family = known - 1;
-	else if (!find_whole_family(b, name, &b->last_family))
-		b->last_family = family_at(b, name);
-	return b->last_family;
+	return (struct slice){text + place.at, place.len};
 }
 
 /* The first HELP and the first TYPE of a family count, wherever they stand. */
@@ -146,8 +38,7 @@ static struct place place_of(const struct builder *b, struct slice text)
 		.at = (uint32_t)(text.ptr - b->input.ptr) & INT32_MAX, .len = (uint32_t)text.len};
 }
 
-/* A line among those written anew, from `at` to its newline. */
-static struct place end_rewritten(struct builder *b, size_t at)
+struct place builder_end_line(struct builder *b, size_t at)
 {
 	struct buf *lines = &b->rewriter.lines;
 	struct place place = {
@@ -179,13 +70,13 @@ static struct place write_metadata(
 	size_t at = lines->len;
 
 	buf_append_str(lines, line->kind == EXPO_HELP ? "# HELP " : "# TYPE ");
-	buf_append_slice(lines, name);
+	push_quote_name(lines, name, false);
 	buf_append_char(lines, ' ');
 	if (line->kind == EXPO_HELP)
 		append_help_text(lines, line->text);
 	else
 		buf_append_slice(lines, line->text);
-	return end_rewritten(b, at);
+	return builder_end_line(b, at);
 }
 
 /* Whether the gateway reads the line as it stands: one blank between its parts, no escapes. */
@@ -208,13 +99,13 @@ static void read_metadata(struct builder *b, const struct expo_line *line)
 
 	if (line->name_quoted) {
 		expo_unescape(line->name, &raw);
-		push_name(&clean, buf_slice(&raw), false);
+		push_name(&clean, buf_slice(&raw), false, b->target->utf8_names);
 		name = buf_slice(&clean);
 	}
 	family = family_at(b, name);
 	place = line->kind == EXPO_HELP ? &b->families[family].help
 					: &b->families[family].type_line;
-	if (family >= PUSH_OWN_COUNT && place->len == 0) {
+	if (family >= FAMILIES_RESERVED && place->len == 0) {
 		*place = metadata_is_plain(line) ? place_of(b, line->whole)
 						 : write_metadata(b, line, name);
 		if (line->kind == EXPO_TYPE)
@@ -230,7 +121,8 @@ static struct push_group *add_group(struct push_body *body, const struct push_la
 {
 	struct push_group *group;
 
-	body->groups = grow(body->groups, body->count, &body->capacity, sizeof(*body->groups));
+	body->groups =
+		builder_grow(body->groups, body->count, &body->capacity, sizeof(*body->groups));
 	group = &body->groups[body->count++];
 	*group = (struct push_group){0};
 	push_labels_path(&group->path, labels);
@@ -345,7 +237,7 @@ static void add_item(
 		b->items[*known - 1].line.len = 0;
 		b->body->samples_repeated++;
 	}
-	b->items = grow(b->items, b->item_count, &b->item_capacity, sizeof(*b->items));
+	b->items = builder_grow(b->items, b->item_count, &b->item_capacity, sizeof(*b->items));
 	item = &b->items[b->item_count++];
 	*known = (uint32_t)b->item_count;
 	*item = (struct item){.family = family, .group = group};
@@ -357,32 +249,36 @@ static void add_item(
 		item->line = place_of(b, sample->line);
 }
 
+static enum push_verdict check_size(const struct builder *b, struct err *err)
+{
+	if (b->rewriter.lines.len <= MAX_TEXT_BYTES)
+		return PUSH_OK;
+	err_setf(err, "too large once its labels are renamed");
+	return PUSH_MALFORMED;
+}
+
 static enum push_verdict read_sample(
 	struct builder *b, const struct expo_line *line, struct err *err)
 {
 	struct push_sample sample;
-	struct slice name = line->name;
 	uint32_t family, group;
 
 	if (push_sample_read(&b->rewriter, line, &sample, err) < 0)
 		return PUSH_MALFORMED;
-	if (b->rewriter.lines.len > MAX_TEXT_BYTES) {
-		err_setf(err, "too large once its labels are renamed");
+	if (check_size(b, err) != PUSH_OK)
 		return PUSH_MALFORMED;
-	}
+	family = family_of_sample(b, sample.name);
 	if (line->name_quoted)
-		name = (struct slice){b->rewriter.lines.ptr + sample.line_at,
-			strcspn(b->rewriter.lines.ptr + sample.line_at, "{ ")};
-	family = family_of_sample(b, name);
-	if (line->name_quoted)
-		b->last_name = (struct slice){0}; /* the lines move as they grow */
+		b->last_name = (struct slice){0}; /* the next one takes its place */
 	if (family == PUSH_OWN_MARK && !b->target->allow_loop)
 		return PUSH_LOOP;
 	if (group_of_sample(b, &sample, &group, err) < 0)
 		return PUSH_MALFORMED;
 	b->body->samples++;
 	b->body->timestamps_stripped += line->timestamp.len > 0;
-	if (is_ours(family, group, &sample))
+	if (family == FAMILY_PUSH_TIME || family == FAMILY_PUSH_FAILURE_TIME)
+		b->body->samples_of_gateway++;
+	else if (is_ours(family, group, &sample))
 		b->body->samples_displaced++;
 	else
 		add_item(b, &sample, family, group);
@@ -425,12 +321,9 @@ struct run {
 
 static void end_run(struct run *run)
 {
-	const char *text =
-		run->place.rewritten ? run->builder->rewriter.lines.ptr : run->builder->input.ptr;
-
 	if (run->place.len == 0)
 		return;
-	buf_append(run->out, text + run->place.at, run->place.len);
+	buf_append_slice(run->out, builder_text(run->builder, run->place));
 	buf_append_char(run->out, '\n');
 	run->place.len = 0;
 }
@@ -449,22 +342,61 @@ static void append_line(struct run *run, struct place line)
 	*last = line;
 }
 
+/* HELP and TYPE before the family's first sample in the group. */
+static void append_metadata(struct run *run, uint32_t number, const struct family *family)
+{
+	if (number < PUSH_OWN_COUNT) {
+		end_run(run);
+		buf_append_str(run->out, push_own_families[number].metadata);
+	}
+	if (family->help.len > 0)
+		append_line(run, family->help);
+	if (family->type_line.len > 0)
+		append_line(run, family->type_line);
+}
+
+/* Whether the group may have the family, whose first sample there is to be written. */
+static bool admit(struct builder *b, const struct family *family, size_t group)
+{
+	struct slice name = family_name(b, family);
+
+	if (b->gate == NULL || family < b->families + PUSH_OWN_COUNT ||
+		push_types_claim(b->body->groups[group].holder, name, family->type))
+		return true;
+	if (b->body->conflict.len == 0)
+		buf_append_slice(&b->body->conflict, name);
+	return false;
+}
+
 static void append_item(struct builder *b, struct run *run, const struct item *item)
 {
 	struct family *family = &b->families[item->family];
 
-	if (family->written_in != item->group + 1) {
-		family->written_in = item->group + 1;
-		if (item->family < PUSH_OWN_COUNT) {
-			end_run(run);
-			buf_append_str(run->out, push_own_families[item->family].metadata);
+	if (family->written_in != item->group + 1 && family->refused_in != item->group + 1) {
+		if (admit(b, family, item->group)) {
+			family->written_in = item->group + 1;
+			append_metadata(run, item->family, family);
+		} else {
+			family->refused_in = item->group + 1;
 		}
-		if (family->help.len > 0)
-			append_line(run, family->help);
-		if (family->type_line.len > 0)
-			append_line(run, family->type_line);
 	}
-	append_line(run, item->line);
+	if (family->refused_in == item->group + 1)
+		b->body->samples_conflicting++;
+	else
+		append_line(run, item->line);
+}
+
+/* False where the group belongs to another. */
+static bool enter_gate(struct builder *b, size_t number)
+{
+	struct push_group *group = &b->body->groups[number];
+
+	if (b->gate == NULL)
+		return true;
+	group->holder = b->gate->open(b->gate->arg, buf_cstr(&group->path), number);
+	if (group->holder != NULL)
+		push_types_begin(b->gate->types, group->holder);
+	return group->holder != NULL;
 }
 
 /* The numbers of the items that stay, sorted by group, otherwise in their order; owned. */
@@ -509,6 +441,10 @@ static void write_groups(struct builder *b)
 	for (size_t g = 0; g < b->body->count; g++) {
 		struct run run = {.out = &b->body->groups[g].body, .builder = b};
 
+		if (g > 0 && !enter_gate(b, g)) {
+			at = starts[g];
+			continue;
+		}
 		start_group(b, g);
 		for (; at < starts[g]; at++)
 			append_item(b, &run, &b->items[order[at]]);
@@ -521,6 +457,7 @@ static void write_groups(struct builder *b)
 static void builder_fini(struct builder *b)
 {
 	push_rewriter_fini(&b->rewriter);
+	buf_free(&b->names);
 	push_index_free(&b->families_by_name);
 	push_index_free(&b->groups_by_key);
 	push_index_free(&b->items_by_series);
@@ -531,9 +468,9 @@ static void builder_fini(struct builder *b)
 }
 
 enum push_verdict push_body_build(struct push_body *body, struct slice exposition,
-	const struct push_target *target, struct err *err)
+	const struct push_target *target, const struct push_gate *gate, struct err *err)
 {
-	struct builder b = {.input = exposition, .target = target, .body = body};
+	struct builder b = {.input = exposition, .target = target, .gate = gate, .body = body};
 	enum push_verdict verdict;
 
 	*body = (struct push_body){0};
@@ -545,10 +482,15 @@ enum push_verdict push_body_build(struct push_body *body, struct slice expositio
 		&b.group, target->job, target->instance, target->publisher, target->labels);
 	b.rewriter.group = &b.group;
 	b.rewriter.honor_labels = target->honor_labels;
+	b.rewriter.utf8_names = target->utf8_names;
 	b.rewriter.seed = push_hash_seed();
-	add_own_families(&b);
+	families_init(&b);
 	open_own_group(&b);
 	verdict = read_all(&b, err);
+	if (verdict == PUSH_OK && enter_gate(&b, 0)) {
+		families_settle(&b);
+		verdict = check_size(&b, err);
+	}
 	if (verdict == PUSH_OK)
 		write_groups(&b);
 	body->labels_renamed = b.rewriter.labels_renamed;
@@ -582,5 +524,6 @@ void push_body_fini(struct push_body *body)
 		buf_free(&body->groups[i].body);
 	}
 	free(body->groups);
+	buf_free(&body->conflict);
 	*body = (struct push_body){0};
 }

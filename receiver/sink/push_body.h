@@ -11,6 +11,7 @@
 #include "common/core/buf.h"
 #include "common/core/err.h"
 #include "common/core/labels.h"
+#include "receiver/sink/push_types.h"
 
 #define PUSH_MARK "prometheus_streams_scrape_timestamp_seconds"
 
@@ -26,11 +27,21 @@ struct push_target {
 	bool up;
 	bool honor_labels;
 	bool allow_loop;
+	bool utf8_names; /* the gateway takes quoted names */
+};
+
+/* Asked before anything of a group is written. */
+struct push_gate {
+	struct push_types *types;
+	/* Who is to hold the group's families; NULL: it is another's and its body stays empty. */
+	struct push_type_holder *(*open)(void *arg, const char *path, size_t group);
+	void *arg;
 };
 
 struct push_group {
 	struct buf path; /* push_path of it */
 	struct buf body;
+	struct push_type_holder *holder; /* as the gate said; NULL without a gate */
 };
 
 struct push_body {
@@ -39,9 +50,14 @@ struct push_body {
 	uint64_t samples;             /* parsed */
 	uint64_t timestamps_stripped; /* samples that carried one */
 	uint64_t labels_renamed;
-	uint64_t labels_dropped;    /* their names begin with __, which the gateway keeps */
-	uint64_t samples_repeated;  /* of a series that came again later: the last was kept */
-	uint64_t samples_displaced; /* of a series that we add ourselves */
+	uint64_t labels_dropped;      /* their names begin with __, which the gateway keeps */
+	uint64_t samples_repeated;    /* of a series that came again later: the last was kept */
+	uint64_t samples_displaced;   /* of a series that we add ourselves */
+	uint64_t samples_of_gateway;  /* of families that the gateway sets in each group */
+	uint64_t samples_conflicting; /* of families that others hold with another type */
+	uint64_t families_untyped;    /* histograms and summaries that the gateway would not read */
+	uint64_t families_retyped; /* untyped ones that have the type now that others gave them */
+	struct buf conflict;       /* the name of one of the families left out */
 };
 
 enum push_verdict {
@@ -50,9 +66,12 @@ enum push_verdict {
 	PUSH_LOOP,      /* it carries our own mark: a gateway was scraped */
 };
 
-/* Builds all groups of a scrape that succeeded. Fini with push_body_fini whatever is returned. */
+/*
+ * Builds all groups of a scrape that succeeded; without a gate (NULL) nothing is known of others'
+ * types. Fini with push_body_fini whatever is returned.
+ */
 enum push_verdict push_body_build(struct push_body *body, struct slice exposition,
-	const struct push_target *target, struct err *err);
+	const struct push_target *target, const struct push_gate *gate, struct err *err);
 
 /* The target's own group with `up 0` (target->up is ignored) and its companions only. */
 void push_body_minimal(struct push_body *body, const struct push_target *target);

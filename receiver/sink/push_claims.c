@@ -2,8 +2,6 @@
 /* A table by path, and a list in each holder. */
 #include "receiver/sink/push_claims.h"
 
-#include "common/core/mem.h"
-
 #include <assert.h>
 #include <string.h>
 
@@ -54,13 +52,26 @@ void push_claims_release(struct push_claims *claims, struct push_claim *claim)
 {
 	HASH_DELETE(by_path, claims->by_path, claim);
 	TAILQ_REMOVE(&claim->holder->claims, claim, of_holder);
+	push_types_release(&claim->types);
 	free(claim);
+}
+
+void push_claims_abandon(struct push_claims *claims, struct push_claim *claim)
+{
+	push_types_abandon(&claim->types);
+	push_claims_release(claims, claim);
 }
 
 void push_claims_release_all(struct push_claims *claims, struct push_holder *holder)
 {
 	while (!TAILQ_EMPTY(&holder->claims))
 		push_claims_release(claims, TAILQ_FIRST(&holder->claims));
+}
+
+void push_claims_abandon_all(struct push_claims *claims, struct push_holder *holder)
+{
+	while (!TAILQ_EMPTY(&holder->claims))
+		push_claims_abandon(claims, TAILQ_FIRST(&holder->claims));
 }
 
 size_t push_claims_count(const struct push_claims *claims)

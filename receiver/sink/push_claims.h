@@ -6,15 +6,16 @@
  * no gateway. Loop thread.
  */
 #include "common/core/table.h"
+#include "receiver/sink/push_types.h"
 
-#include <stdbool.h>
 #include <sys/queue.h>
 
 struct push_holder;
 
 struct push_claim {
 	struct push_holder *holder;
-	uint64_t round; /* the holder's, when it last asked for this */
+	uint64_t round;                /* the holder's, when it last asked for this */
+	struct push_type_holder types; /* what the group holds of the families; its user's */
 	TAILQ_ENTRY(push_claim) of_holder;
 	UT_hash_handle by_path;
 	char path[];
@@ -44,6 +45,10 @@ struct push_claim *push_claims_take(struct push_claims *claims, struct push_hold
 
 void push_claims_release(struct push_claims *claims, struct push_claim *claim);
 void push_claims_release_all(struct push_claims *claims, struct push_holder *holder);
+
+/* Releases the claims of groups that stay in the gateway: what they expose is foreign now. */
+void push_claims_abandon(struct push_claims *claims, struct push_claim *claim);
+void push_claims_abandon_all(struct push_claims *claims, struct push_holder *holder);
 size_t push_claims_count(const struct push_claims *claims);
 
 #endif

@@ -14,6 +14,10 @@
  *	   └────────────────────────────────────────────────────────────┘ it is answered
  *
  * While waiting, pushes not yet begun go back to where newer scrapes may replace them.
+ *
+ * Before the first push and before the first after each failure (a restart of the gateway looks
+ * like one) the gateway's /metrics is read, for the types of what is not ours. A gateway that does
+ * not show them is pushed to nevertheless.
  */
 #include "receiver/sink/push_gateway.h"
 
@@ -25,11 +29,16 @@
 #include "receiver/sink/push_answer.h"
 #include "receiver/sink/push_health.h"
 #include "receiver/sink/push_job.h"
+#include "receiver/sink/push_survey.h"
 
 #define BACKOFF_MIN_MS     500
 #define BACKOFF_MAX_MS     10000
 #define RETRY_AFTER_MAX_MS 60000
 #define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
+/* Of the gateway's /metrics: half a million samples take 64 MB. */
+#define SURVEY_LIMIT_BYTES ((size_t)256 << 20)
+/* As often a survey may time out in a row before pushes go on without. */
+#define SURVEY_TIMEOUTS 3
 
 enum gateway_state { OPEN, WAITING, PROBING };
 
@@ -44,6 +53,12 @@ struct push_gateway {
 	char *shown_url;
 	struct fetch *fetch;
 	struct push_claims *claims;
+	struct push_types *types;
+	bool must_survey;
+	struct fetch_transfer *survey; /* NULL: not running */
+	int survey_timeouts;           /* in a row */
+	bool is_lost_by_survey;        /* and not by a push */
+	struct log_limit unsurveyed;
 	enum gateway_state state;
 	struct push_health health;
 	struct backoff backoff;
@@ -240,8 +255,32 @@ static void send_step(struct push_step *step)
 	free(url);
 }
 
+static void on_survey(void *arg, struct fetch_result *result);
+
+static void send_survey(struct push_gateway *gateway)
+{
+	char *url = xasprintf("%s/metrics", gateway->base_url);
+	const struct fetch_request request = {
+		.method = "GET",
+		.url = url,
+		.timeout_ms = gateway->settings->timeout_ms,
+		.body_limit_bytes = SURVEY_LIMIT_BYTES,
+		.follow_redirects = false,
+	};
+
+	gateway->running++;
+	gateway->survey = fetch_start(gateway->fetch, &request, on_survey, gateway);
+	free(url);
+}
+
+/* Begins what may begin; nothing beside a survey. */
 static void pump(struct push_gateway *gateway)
 {
+	if (gateway->must_survey && gateway->running == 0 && allowed(gateway) > 0 &&
+		!gateway->is_stopping)
+		send_survey(gateway);
+	if (gateway->must_survey)
+		return;
 	while (gateway->running < allowed(gateway)) {
 		struct push_job *job = next_job(gateway);
 		struct push_step *step;
@@ -319,6 +358,7 @@ static void lose_gateway(
 	if (retry_after_ms > 0 && (uint64_t)retry_after_ms > wait_ms)
 		wait_ms = (uint64_t)retry_after_ms;
 	gateway->state = WAITING;
+	gateway->must_survey = true;
 	uv_timer_start(&gateway->timer, on_wait_over, wait_ms, 0);
 	push_health_lose(&gateway->health, answer->words);
 	while ((job = TAILQ_FIRST(&gateway->pushes)) != NULL) {
@@ -343,6 +383,7 @@ static void on_taken(struct push_step *step, const struct fetch_result *result)
 
 	buf_free(&step->body);
 	if (!step->is_delete) {
+		push_types_settle(&step->claim->types);
 		series_observe(gateway->seconds, result->duration_s);
 		return;
 	}
@@ -374,7 +415,7 @@ static void on_refused(struct push_step *step, const struct push_answer *answer)
 
 	say_refused(gateway, step, answer->words);
 	if (step->is_delete) {
-		push_claims_release(gateway->claims, step->claim);
+		push_claims_abandon(gateway->claims, step->claim);
 		step->claim = NULL;
 		count_groups(gateway);
 		return;
@@ -421,6 +462,81 @@ static void on_answer(void *arg, struct fetch_result *result)
 	pump(gateway);
 }
 
+/* Surveys. */
+
+static void take_survey(struct push_gateway *gateway, const struct push_survey *survey)
+{
+	push_types_begin_survey(gateway->types);
+	for (size_t i = 0; i < survey->family_count; i++) {
+		const struct push_survey_family *family = &survey->families[i];
+
+		if (family->is_foreign)
+			push_types_set_foreign(
+				gateway->types, slice_from(family->name), family->type);
+	}
+	push_types_end_survey(gateway->types);
+}
+
+/* Why the answer says nothing of the gateway's content; true if it does. */
+static bool read_survey(
+	struct push_gateway *gateway, const struct fetch_result *result, struct err *err)
+{
+	struct push_survey survey;
+	bool ok;
+
+	if (result->outcome != FETCH_DONE)
+		err_setf(err, "%s", result->error);
+	else if (result->status < 200 || result->status > 299)
+		err_setf(err, "HTTP status %d", result->status);
+	if (result->outcome != FETCH_DONE || result->status < 200 || result->status > 299)
+		return false;
+	ok = push_survey_parse(&survey, buf_slice(&result->body), err) == 0;
+	if (ok)
+		take_survey(gateway, &survey);
+	push_survey_fini(&survey);
+	return ok;
+}
+
+/* Whether the gateway is away, rather than unwilling to show what it holds. */
+static bool is_away(struct push_gateway *gateway, const struct fetch_result *result)
+{
+	if (result->outcome == FETCH_TIMED_OUT)
+		return ++gateway->survey_timeouts < SURVEY_TIMEOUTS;
+	return result->outcome == FETCH_FAILED ||
+	       (result->outcome == FETCH_DONE &&
+		       (result->status == 429 || (result->status > 500 && result->status < 505)));
+}
+
+static void on_survey(void *arg, struct fetch_result *result)
+{
+	struct push_gateway *gateway = arg;
+	struct push_answer answer;
+	struct err err = {""};
+
+	gateway->survey = NULL;
+	gateway->running--;
+	if (is_away(gateway, result)) {
+		push_answer_read(&answer, result);
+		series_inc(metrics_series(gateway->context.metrics, RM_PUBLISH_ERRORS,
+			gateway->base.name, answer.reason));
+		gateway->is_lost_by_survey |= gateway->state == OPEN;
+		lose_gateway(gateway, &answer, result->retry_after_ms);
+		return;
+	}
+	gateway->must_survey = false;
+	gateway->survey_timeouts = 0;
+	if (gateway->is_lost_by_survey)
+		regain_gateway(gateway);
+	gateway->is_lost_by_survey = false;
+	if (!read_survey(gateway, result, &err))
+		log_limited(&gateway->unsurveyed, LOG_WARN,
+			"the Push Gateway's /metrics cannot be read; types of what others push "
+			"there are not known",
+			LOG_S("sink", gateway->base.name), LOG_S("url", gateway->shown_url),
+			LOG_S("error", err.text));
+	pump(gateway);
+}
+
 /* The sink's functions. */
 
 static void wake(struct sink *sink)
@@ -453,7 +569,7 @@ static void forget(struct sink *sink, struct target *target)
 	if (state == NULL)
 		return;
 	end_job(state->job);
-	push_claims_release_all(gateway->claims, &state->holder);
+	push_claims_abandon_all(gateway->claims, &state->holder);
 	count_groups(gateway);
 	TAILQ_REMOVE(&gateway->targets, state, of_sink);
 	free(state);
@@ -479,7 +595,13 @@ static void stop(struct sink *sink)
 
 static bool is_ready(const struct sink *sink, struct buf *why)
 {
-	return readiness_get(&from_sink(sink)->health.readiness, why);
+	const struct push_gateway *gateway = from_sink(sink);
+
+	if (!readiness_get(&gateway->health.readiness, why))
+		return false;
+	if (gateway->must_survey && why != NULL)
+		buf_appendf(why, "%s: its /metrics is being read", gateway->shown_url);
+	return !gateway->must_survey;
 }
 
 static void on_part_closed(struct push_gateway *gateway)
@@ -489,6 +611,7 @@ static void on_part_closed(struct push_gateway *gateway)
 	while (!TAILQ_EMPTY(&gateway->targets))
 		forget(&gateway->base, TAILQ_FIRST(&gateway->targets)->target);
 	push_claims_free(gateway->claims);
+	push_types_free(gateway->types);
 	free(gateway->base_url);
 	free(gateway->shown_url);
 	gateway->on_closed(gateway->closed_arg);
@@ -516,6 +639,10 @@ static void close_sink(struct sink *sink, void (*on_closed)(void *arg), void *ar
 	gateway->closing_parts = 2;
 	TAILQ_FOREACH (state, &gateway->targets, of_sink)
 		end_job(state->job);
+	if (gateway->survey != NULL) {
+		fetch_cancel(gateway->survey);
+		gateway->running--;
+	}
 	fetch_close(gateway->fetch, on_fetch_closed, gateway);
 	uv_close((uv_handle_t *)&gateway->timer, on_timer_closed);
 }
@@ -567,11 +694,14 @@ struct sink *push_gateway_open(
 	gateway->shown_url = url_redact(gateway->base_url);
 	gateway->fetch = fetch_open(context->loop, &options);
 	gateway->claims = push_claims_new();
+	gateway->types = push_types_new();
+	gateway->must_survey = true;
 	gateway->maker = (struct push_maker){
 		.sink = settings->name,
 		.context = &gateway->context,
 		.settings = settings,
 		.claims = gateway->claims,
+		.types = gateway->types,
 	};
 	gateway->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
 	gateway->health = (struct push_health){
@@ -585,5 +715,6 @@ struct sink *push_gateway_open(
 	uv_timer_init(context->loop, &gateway->timer);
 	gateway->timer.data = gateway;
 	resolve_series(gateway);
+	pump(gateway);
 	return &gateway->base;
 }

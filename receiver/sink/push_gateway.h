@@ -8,7 +8,7 @@
  */
 #include "receiver/sink/sink.h"
 
-/* `settings` is kept by reference; opens no connection yet. */
+/* `settings` is kept by reference. Begins to read what the gateway holds. */
 struct sink *push_gateway_open(
 	const struct sink_context *context, const struct push_gateway_settings *settings);
 

@@ -36,8 +36,6 @@ static struct push_step *add_step(struct push_job *job, struct push_claim *claim
 	return step;
 }
 
-/* From a frame to the bodies of its groups. */
-
 static struct push_target describe(const struct push_maker *maker, const struct target *target)
 {
 	const struct frame *frame = target->in_flight;
@@ -52,6 +50,7 @@ static struct push_target describe(const struct push_maker *maker, const struct 
 		.up = frame->scrape.up,
 		.honor_labels = (frame->scrape.flags & WIRE_HONOR_LABELS) != 0,
 		.allow_loop = (frame->scrape.flags & WIRE_ALLOW_LOOP) != 0,
+		.utf8_names = maker->settings->utf8_names,
 	};
 }
 
@@ -60,71 +59,6 @@ static void discard(struct push_maker *maker, const struct target *target, const
 	if (target->in_flight->was_judged)
 		return;
 	tally_discard(maker->context->tally, slice_from(target->publisher), reason);
-}
-
-static bool decode(struct push_maker *maker, const struct target *target, const struct frame *frame,
-	struct buf *out)
-{
-	static const char *const reasons[] = {
-		[CODEC_TOO_LARGE] = "too_large",
-		[CODEC_CORRUPT] = "corrupt",
-		[CODEC_UNSUPPORTED] = "unsupported_encoding",
-	};
-	enum codec_status status = codec_decode(maker->context->codec, frame->scrape.encoding,
-		frame->body, (size_t)maker->context->settings->max_scrape_bytes, out);
-
-	if (status == CODEC_OK)
-		return true;
-	discard(maker, target, reasons[status]);
-	log_limited(&maker->undecodable, LOG_WARN,
-		"a scrape cannot be decoded; it is delivered as up 0", LOG_S("sink", maker->sink),
-		LOG_S("publisher", target->publisher), LOG_S("job", target->job),
-		LOG_S("instance", target->instance), LOG_S("reason", reasons[status]));
-	return false;
-}
-
-static bool rewrite(struct push_maker *maker, struct push_state *state,
-	const struct push_target *pushed, struct slice exposition, struct push_body *body)
-{
-	struct target *target = state->target;
-	struct err err = {""};
-	enum push_verdict verdict = push_body_build(body, exposition, pushed, &err);
-
-	if (verdict == PUSH_OK)
-		return true;
-	push_body_fini(body);
-	if (verdict == PUSH_MALFORMED) {
-		if (!target->in_flight->was_judged)
-			series_inc(maker->parse_errors);
-		if (push_may_log(maker, &state->malformed))
-			log_limited(&state->malformed, LOG_WARN,
-				"a scrape is malformed; it is delivered as up 0",
-				LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
-				LOG_S("job", target->job), LOG_S("instance", target->instance),
-				LOG_S("error", err.text));
-		return false;
-	}
-	discard(maker, target, "loop");
-	log_limited(&maker->loop, LOG_WARN,
-		"a target exposes what we push (a loop: is it our Push Gateway, or does it scrape "
-		"one?); it is delivered as up 0 unless allow_loop is set",
-		LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
-		LOG_S("job", target->job), LOG_S("instance", target->instance));
-	return false;
-}
-
-static void make_body(struct push_maker *maker, struct push_state *state,
-	const struct push_target *pushed, struct push_body *body)
-{
-	const struct frame *frame = state->target->in_flight;
-	uint64_t begin_us = clock_mono_us();
-	struct buf decoded = {0};
-
-	if (!frame->scrape.up || !decode(maker, state->target, frame, &decoded) ||
-		!rewrite(maker, state, pushed, buf_slice(&decoded), body))
-		push_body_minimal(body, pushed);
-	buf_free(&decoded);
-	series_observe(maker->rewrite_seconds, (double)(clock_mono_us() - begin_us) / 1e6);
 }
 
 /* Claims. */
@@ -153,18 +87,153 @@ static struct push_claim *claim_path(
 	return NULL;
 }
 
-static void add_puts(struct push_maker *maker, struct push_job *job, struct push_claim *own,
-	struct push_body *body)
+/* From a frame to the bodies of its groups. */
+
+static bool decode(struct push_maker *maker, const struct target *target, const struct frame *frame,
+	struct buf *out)
+{
+	static const char *const reasons[] = {
+		[CODEC_TOO_LARGE] = "too_large",
+		[CODEC_CORRUPT] = "corrupt",
+		[CODEC_UNSUPPORTED] = "unsupported_encoding",
+	};
+	enum codec_status status = codec_decode(maker->context->codec, frame->scrape.encoding,
+		frame->body, (size_t)maker->context->settings->max_scrape_bytes, out);
+
+	if (status == CODEC_OK)
+		return true;
+	discard(maker, target, reasons[status]);
+	log_limited(&maker->undecodable, LOG_WARN,
+		"a scrape cannot be decoded; it is delivered as up 0", LOG_S("sink", maker->sink),
+		LOG_S("publisher", target->publisher), LOG_S("job", target->job),
+		LOG_S("instance", target->instance), LOG_S("reason", reasons[status]));
+	return false;
+}
+
+/* What the gate needs to know of the target whose body is made. */
+struct gate_context {
+	struct push_maker *maker;
+	struct push_state *state;
+	struct push_claim *own;
+};
+
+static struct push_type_holder *on_group(void *arg, const char *path, size_t group)
+{
+	struct gate_context *context = arg;
+	struct push_claim *claim =
+		group == 0 ? context->own : claim_path(context->maker, context->state, path);
+
+	return claim == NULL ? NULL : &claim->types;
+}
+
+static void count(
+	struct push_maker *maker, enum receiver_metric id, const char *reason, uint64_t by)
+{
+	if (by > 0)
+		series_add(metrics_series(maker->context->metrics, id, maker->sink, reason),
+			(double)by);
+}
+
+/* What does not arrive as it was exposed. */
+static void count_repairs(struct push_maker *maker, const struct push_body *body)
+{
+	count(maker, RM_LEFT_OUT, "duplicate", body->samples_repeated);
+	count(maker, RM_LEFT_OUT, "displaced", body->samples_displaced);
+	count(maker, RM_LEFT_OUT, "of_gateway", body->samples_of_gateway);
+	count(maker, RM_LEFT_OUT, "type_conflict", body->samples_conflicting);
+	count(maker, RM_CHANGED, "reserved_label", body->labels_dropped);
+	count(maker, RM_CHANGED, "exported_label", body->labels_renamed);
+	count(maker, RM_CHANGED, "timestamp", body->timestamps_stripped);
+	count(maker, RM_CHANGED, "untyped", body->families_untyped);
+	count(maker, RM_CHANGED, "retyped", body->families_retyped);
+}
+
+static void say_contradiction(
+	struct push_maker *maker, struct push_state *state, struct push_body *body)
+{
+	const struct target *target = state->target;
+
+	if (body->samples_conflicting == 0 || !push_may_log(maker, &state->contradiction))
+		return;
+	log_limited(&state->contradiction, LOG_WARN,
+		"a scrape gives a family another type than what the Push Gateway already shows; "
+		"the family is left out",
+		LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
+		LOG_S("job", target->job), LOG_S("instance", target->instance),
+		LOG_SL("family", buf_slice(&body->conflict)),
+		LOG_I("samples_left_out", body->samples_conflicting));
+}
+
+static bool rewrite(struct push_maker *maker, struct gate_context *context,
+	const struct push_target *pushed, struct slice exposition, struct push_body *body)
+{
+	struct push_state *state = context->state;
+	struct target *target = state->target;
+	const struct push_gate gate = {.types = maker->types, .open = on_group, .arg = context};
+	struct err err = {""};
+	enum push_verdict verdict = push_body_build(body, exposition, pushed, &gate, &err);
+
+	if (verdict == PUSH_OK) {
+		if (!target->in_flight->was_judged)
+			count_repairs(maker, body);
+		say_contradiction(maker, state, body);
+		return true;
+	}
+	push_body_fini(body);
+	if (verdict == PUSH_MALFORMED) {
+		if (!target->in_flight->was_judged)
+			series_inc(maker->parse_errors);
+		if (push_may_log(maker, &state->malformed))
+			log_limited(&state->malformed, LOG_WARN,
+				"a scrape is malformed; it is delivered as up 0",
+				LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
+				LOG_S("job", target->job), LOG_S("instance", target->instance),
+				LOG_S("error", err.text));
+		return false;
+	}
+	discard(maker, target, "loop");
+	log_limited(&maker->loop, LOG_WARN,
+		"a target exposes what we push (a loop: is it our Push Gateway, or does it scrape "
+		"one?); it is delivered as up 0 unless allow_loop is set",
+		LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
+		LOG_S("job", target->job), LOG_S("instance", target->instance));
+	return false;
+}
+
+static void make_minimal_body(struct push_maker *maker, const struct push_target *pushed,
+	struct push_claim *own, struct push_body *body)
+{
+	push_body_minimal(body, pushed);
+	body->groups[0].holder = &own->types;
+	push_types_begin(maker->types, &own->types);
+}
+
+static void make_body(struct push_maker *maker, struct push_state *state,
+	const struct push_target *pushed, struct push_claim *own, struct push_body *body)
+{
+	const struct frame *frame = state->target->in_flight;
+	struct gate_context context = {.maker = maker, .state = state, .own = own};
+	uint64_t begin_us = clock_mono_us();
+	struct buf decoded = {0};
+
+	if (!frame->scrape.up || !decode(maker, state->target, frame, &decoded) ||
+		!rewrite(maker, &context, pushed, buf_slice(&decoded), body))
+		make_minimal_body(maker, pushed, own, body);
+	buf_free(&decoded);
+	series_observe(maker->rewrite_seconds, (double)(clock_mono_us() - begin_us) / 1e6);
+}
+
+/* Jobs. */
+
+static void add_puts(struct push_job *job, struct push_body *body)
 {
 	for (size_t i = 0; i < body->count; i++) {
 		struct push_group *group = &body->groups[i];
-		struct push_claim *claim =
-			i == 0 ? own : claim_path(maker, job->state, buf_cstr(&group->path));
 		struct push_step *step;
 
-		if (claim == NULL)
+		if (group->holder == NULL)
 			continue;
-		step = add_step(job, claim);
+		step = add_step(job, container_of(group->holder, struct push_claim, types));
 		step->body = buf_take(&group->body);
 		step->is_own = i == 0;
 	}
@@ -228,9 +297,9 @@ struct push_job *push_job_new(struct push_maker *maker, struct push_state *state
 	own = claim_own(maker, state, &pushed);
 	if (own == NULL)
 		return NULL;
-	make_body(maker, state, &pushed, &body);
+	make_body(maker, state, &pushed, own, &body);
 	job = allocate(state, body.count + count_claims(state));
-	add_puts(maker, job, own, &body);
+	add_puts(job, &body);
 	add_deletes(job, state->holder.round);
 	push_body_fini(&body);
 	state->target->in_flight->was_judged = true;
@@ -252,6 +321,7 @@ void push_step_set_remains(const struct push_maker *maker, struct push_step *ste
 
 	step->is_remains = true;
 	push_body_remains(&step->body, &pushed, step->is_own);
+	push_types_begin(maker->types, &step->claim->types);
 }
 
 void push_job_free(struct push_job *job)

@@ -18,6 +18,7 @@ struct push_maker {
 	const struct sink_context *context;
 	const struct push_gateway_settings *settings;
 	struct push_claims *claims;
+	struct push_types *types;
 	struct series *parse_errors, *rewrite_seconds;
 	struct log_limit conflict, loop, undecodable;
 	uint64_t lines_since_ms; /* see push_may_log */
@@ -30,7 +31,7 @@ struct push_state {
 	struct target *target;
 	struct push_job *job; /* NULL: none */
 	bool is_held;         /* its frame in flight waits for the answer to a DELETE */
-	struct log_limit refused, malformed;
+	struct log_limit refused, malformed, contradiction;
 	TAILQ_ENTRY(push_state) of_sink;
 };
 

@@ -127,11 +127,27 @@ static uint32_t take_rune(struct slice *text)
 	return rune;
 }
 
-void push_name(struct buf *out, struct slice name, bool is_label)
+static bool is_legacy(struct slice name, bool is_label)
+{
+	return is_label ? label_name_is_valid(name) : expo_metric_name_is_legacy(name);
+}
+
+void push_quote_name(struct buf *out, struct slice name, bool is_label)
+{
+	if (is_legacy(name, is_label)) {
+		buf_append_slice(out, name);
+		return;
+	}
+	buf_append_char(out, '"');
+	expo_escape(name, out);
+	buf_append_char(out, '"');
+}
+
+void push_name(struct buf *out, struct slice name, bool is_label, bool utf8_names)
 {
 	struct slice rest = name;
 
-	if (is_label ? label_name_is_valid(name) : expo_metric_name_is_legacy(name)) {
+	if (utf8_names || is_legacy(name, is_label)) {
 		buf_append_slice(out, name);
 		return;
 	}
@@ -160,7 +176,7 @@ static struct slice part_value(const struct push_rewriter *rewriter, const struc
 	return (struct slice){rewriter->names.ptr + part->value_at, part->value_len};
 }
 
-/* Appends a label's or metric's name in the gateway's form; a quoted one is still escaped. */
+/* Appends a label's or metric's name as the gateway reads it; a quoted one is still escaped. */
 static void append_name(struct push_rewriter *rewriter, struct buf *out, struct slice name,
 	bool is_quoted, bool is_label)
 {
@@ -170,7 +186,7 @@ static void append_name(struct push_rewriter *rewriter, struct buf *out, struct 
 	}
 	buf_clear(&rewriter->scratch);
 	expo_unescape(name, &rewriter->scratch);
-	push_name(out, buf_slice(&rewriter->scratch), is_label);
+	push_name(out, buf_slice(&rewriter->scratch), is_label, rewriter->utf8_names);
 }
 
 static void keep_label(
@@ -212,8 +228,7 @@ static int keep_labels(struct push_rewriter *rewriter, const struct expo_line *l
 	while (expo_labels_next(&rest, &label)) {
 		if (rewriter->part_count == PUSH_MAX_SAMPLE_LABELS)
 			return err_setf(err, "a sample of %.100s has more than %d labels",
-				buf_cstr(&rewriter->lines) + sample->line_at,
-				PUSH_MAX_SAMPLE_LABELS);
+				buf_cstr(&rewriter->metric), PUSH_MAX_SAMPLE_LABELS);
 		keep_label(rewriter, &label, sample);
 	}
 	return 0;
@@ -271,23 +286,27 @@ static struct push_part *next_collision(const struct push_rewriter *rewriter)
 	return first;
 }
 
-static void append_parts(struct push_rewriter *rewriter, struct push_sample *sample)
+/* The metric's name goes before the braces or, in quotes, inside of them. */
+static void append_series(struct push_rewriter *rewriter, struct push_sample *sample)
 {
 	struct buf *out = &rewriter->lines;
+	bool is_inside = !expo_metric_name_is_legacy(sample->name);
 
+	buf_append_str(out, is_inside ? "{" : "");
+	push_quote_name(out, sample->name, false);
 	for (size_t i = 0; i < rewriter->part_count; i++) {
 		struct slice name = part_name(rewriter, &rewriter->parts[i]);
 		struct slice value = part_value(rewriter, &rewriter->parts[i]);
 
-		buf_append_char(out, i == 0 ? '{' : ',');
-		buf_append_slice(out, name);
+		buf_append_char(out, i == 0 && !is_inside ? '{' : ',');
+		push_quote_name(out, name, true);
 		buf_append_str(out, "=\"");
 		buf_append_slice(out, value);
 		buf_append_char(out, '"');
 		sample->hash += hash_label(rewriter->seed, name, value);
 		sample->is_bare = false;
 	}
-	if (rewriter->part_count > 0)
+	if (rewriter->part_count > 0 || is_inside)
 		buf_append_char(out, '}');
 }
 
@@ -296,18 +315,18 @@ static int rewrite(struct push_rewriter *rewriter, const struct expo_line *line,
 {
 	struct buf *out = &rewriter->lines;
 	struct push_part *part;
-	struct slice name;
 
 	sample->rewritten = true;
 	sample->line_at = out->len;
-	append_name(rewriter, out, line->name, line->name_quoted, false);
-	name = (struct slice){out->ptr + sample->line_at, out->len - sample->line_at};
-	sample->hash = push_hash(rewriter->seed, name);
+	buf_clear(&rewriter->metric);
+	append_name(rewriter, &rewriter->metric, line->name, line->name_quoted, false);
+	sample->name = line->name_quoted ? buf_slice(&rewriter->metric) : line->name;
+	sample->hash = push_hash(rewriter->seed, sample->name);
 	if (keep_labels(rewriter, line, sample, err) < 0)
 		return -1;
 	while ((part = next_collision(rewriter)) != NULL)
 		rename_part(rewriter, part);
-	append_parts(rewriter, sample);
+	append_series(rewriter, sample);
 	buf_append_char(out, ' ');
 	buf_append_slice(out, line->value);
 	sample->line_len = out->len - sample->line_at;
@@ -332,6 +351,7 @@ int push_sample_read(struct push_rewriter *rewriter, const struct expo_line *lin
 		return rewrite(rewriter, line, sample, err);
 	}
 	sample->rewritten = false;
+	sample->name = line->name;
 	/* Up to the value: blanks behind it are an error to the gateway, and so is a timestamp. */
 	sample->line = (struct slice){
 		line->whole.ptr, (size_t)(line->value.ptr + line->value.len - line->whole.ptr)};
@@ -344,4 +364,5 @@ void push_rewriter_fini(struct push_rewriter *rewriter)
 	buf_free(&rewriter->lines);
 	buf_free(&rewriter->names);
 	buf_free(&rewriter->scratch);
+	buf_free(&rewriter->metric);
 }

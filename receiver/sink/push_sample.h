@@ -17,6 +17,7 @@ struct push_part;
 struct push_rewriter {
 	const struct push_labels *group;
 	bool honor_labels;
+	bool utf8_names; /* quoted names stay as they are */
 	uint64_t seed;
 	struct buf lines; /* lines written anew, each ended by a newline */
 	uint64_t labels_renamed, labels_dropped;
@@ -24,15 +25,16 @@ struct push_rewriter {
 	/* The rest is push_sample.c's. */
 	struct push_part *parts;
 	size_t part_count;
-	struct buf names, scratch;
+	struct buf names, scratch, metric;
 };
 
 struct push_sample {
 	bool rewritten;    /* `line` is rewriter->lines from line_at on */
 	struct slice line; /* if not rewritten: as it came, without its timestamp */
 	size_t line_at, line_len;
-	bool is_bare;  /* no label but the group's */
-	uint64_t hash; /* of the series within its group */
+	struct slice name; /* of the metric as the gateway reads it; until the next sample */
+	bool is_bare;      /* no label but the group's */
+	uint64_t hash;     /* of the series within its group */
 	/* With honor_labels: what it says for the group's labels, escaped; ptr NULL where nothing.
 	 */
 	bool is_exposed;
@@ -44,10 +46,14 @@ int push_sample_read(struct push_rewriter *rewriter, const struct expo_line *lin
 	struct push_sample *sample, struct err *err) MUST_CHECK;
 
 /*
- * Appends the name of a metric or label (without quotes and escapes) as the gateway reads it: what
- * is not a legacy name as Prometheus escapes it for those who know no others (U__…).
+ * Appends the name of a metric or label (without quotes and escapes) as the gateway reads it: with
+ * `utf8_names` as it is; else what is not a legacy name as Prometheus escapes it for those who know
+ * no others (U__…).
  */
-void push_name(struct buf *out, struct slice name, bool is_label);
+void push_name(struct buf *out, struct slice name, bool is_label, bool utf8_names);
+
+/* Appends a name in quotes if it needs them. */
+void push_quote_name(struct buf *out, struct slice name, bool is_label);
 
 void push_rewriter_fini(struct push_rewriter *rewriter);
 

@@ -284,7 +284,7 @@ static void check(const struct body_case *c)
 
 	memcpy(copy, c->exposition, len);
 	copy = realloc(copy, len > 0 ? len : 1);
-	verdict = push_body_build(&body, (struct slice){copy, len}, &target, &err);
+	verdict = push_body_build(&body, (struct slice){copy, len}, &target, NULL, &err);
 	if (c->groups == NULL) {
 		if (verdict != PUSH_LOOP)
 			fail_msg("%s: got verdict %d, expected a loop", c->name, verdict);
@@ -326,7 +326,7 @@ static void test_counts(void **state)
 	assert_int_equal(push_body_build(&body,
 				 SLICE("a{job=\"1\",instance=\"2\"} 1 5\na 2 5\na 3\nup 1\n"
 				       "b{__x=\"1\",__y=\"2\"} 1\n"),
-				 &target, NULL),
+				 &target, NULL, NULL),
 		PUSH_OK);
 	assert_int_equal(body.samples, 5);
 	assert_int_equal(body.timestamps_stripped, 2);
@@ -373,7 +373,7 @@ static void test_many(void **state)
 	for (int i = 0; i < 20000; i++)
 		buf_appendf(&text, "# TYPE m%d gauge\nm%d{a=\"%d\"} %d%s\n", i / 3, i / 3, i, i,
 			i % 7 == 0 ? " 99" : "");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_OK);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_OK);
 	assert_int_equal(body.samples, 20000);
 	assert_int_equal(body.samples_repeated, 0);
 	assert_int_equal(expo_count_samples(buf_slice(&body.groups[0].body), &err), 20004);
@@ -395,12 +395,12 @@ static void test_groups_are_bounded(void **state)
 	for (int round = 0; round < 2; round++)
 		for (int i = 1; i < PUSH_MAX_GROUPS; i++)
 			buf_appendf(&text, "m%d{job=\"%d\"} 1\n", round, i);
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_OK);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_OK);
 	assert_int_equal(body.count, PUSH_MAX_GROUPS);
 	assert_int_equal(expo_count_samples(buf_slice(&body.groups[77].body), &err), 3);
 	push_body_fini(&body);
 	buf_append_str(&text, "m{job=\"one more\"} 1\n");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_MALFORMED);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_MALFORMED);
 	assert_non_null(strstr(err.text, "10000"));
 	push_body_fini(&body);
 	buf_clear(&text);
@@ -408,7 +408,7 @@ static void test_groups_are_bounded(void **state)
 	for (int i = 0; i < PUSH_MAX_PATH_BYTES; i++)
 		buf_append_char(&text, 'x');
 	buf_append_str(&text, "\"} 1\n");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_MALFORMED);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_MALFORMED);
 	assert_non_null(strstr(err.text, "path"));
 	push_body_fini(&body);
 	buf_free(&text);
@@ -427,11 +427,11 @@ static void test_labels_of_a_sample_are_bounded(void **state)
 	for (int i = 0; i < 3000; i++)
 		buf_appendf(&text, "%sl%d=\"x\"", i == 0 ? "a{" : ",", i);
 	buf_append_str(&text, "} 1\n");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_OK);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_OK);
 	push_body_fini(&body);
 	text.len -= strlen("} 1\n");
 	buf_append_str(&text, ",job=\"x\"} 1\n");
-	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, &err), PUSH_MALFORMED);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_MALFORMED);
 	assert_non_null(strstr(err.text, "1024 labels"));
 	push_body_fini(&body);
 	buf_free(&text);

@@ -29,6 +29,9 @@ static struct with_stub *open_stub(void)
 	push_fixture_init(&t->f);
 	stub_open(&t->stub, &t->f.loop, 0);
 	push_fixture_open(&t->f, t->stub.port, "/prefix/");
+	/* Its first survey. */
+	while (!t->f.sink->ops->is_ready(t->f.sink, NULL))
+		push_fixture_turn(&t->f);
 	return t;
 }
 

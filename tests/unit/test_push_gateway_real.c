@@ -296,23 +296,108 @@ static void test_federation(void **state)
 	close_gateway(t);
 }
 
-/* The gateway refuses what contradicts another group's type; the refused one does not freeze. */
+static void on_put(void *arg, struct fetch_result *result)
+{
+	*(int *)arg = result->outcome == FETCH_DONE ? result->status : -1;
+}
+
+/* Another pusher's group. */
+static void push_foreign(struct with_gateway *t, const char *job, const char *body)
+{
+	char *url = xasprintf("http://127.0.0.1:%d/metrics/job/%s", t->port, job);
+	const struct fetch_request request = {
+		.method = "PUT", .url = url, .body = slice_from(body), .timeout_ms = 5000};
+	int status = 0;
+
+	fetch_start(t->fetch, &request, on_put, &status);
+	while (status == 0)
+		push_fixture_turn(&t->f);
+	assert_in_range(status, 200, 299);
+	free(url);
+}
+
+static void push(struct with_gateway *t, const char *instance, const char *body)
+{
+	push_offer(&t->f, (struct push_frame){.instance = instance, .body = body});
+	wait_for_end(t, (size_t)t->f.seq);
+	assert_int_equal(read_metrics(t), 200);
+}
+
+/*
+ * The gateway refuses what contradicts a type that came there after the survey; the refused group
+ * does not freeze.
+ */
 static void test_refusal_leaves_a_minimal_group(void **state)
 {
 	struct with_gateway *t = open_gateway(true);
 
 	(void)state;
-	push_offer(&t->f, (struct push_frame){.instance = "a", .body = "# TYPE x counter\nx 1\n"});
-	wait_for_end(t, 1);
-	push_offer(&t->f, (struct push_frame){.instance = "b", .body = "y 1\n"});
-	wait_for_end(t, 2);
-	push_offer(
-		&t->f, (struct push_frame){.instance = "b", .body = "# TYPE x gauge\nx 1\ny 2\n"});
-	wait_for_end(t, 3);
-	assert_true(push_has_fate(&t->f, "3:refused "));
-	assert_int_equal(read_metrics(t), 200);
+	push(t, "b", "y 1\n");
+	push_foreign(t, "other", "# TYPE x counter\nx 1\n");
+	push(t, "b", "# TYPE x gauge\nx 1\ny 2\n");
+	assert_true(push_has_fate(&t->f, "2:refused "));
 	expect_line(t, "minimal", "up{instance=\"b\",job=\"app\"} 0");
 	assert_null(strstr(buf_cstr(&t->metrics), "y{instance=\"b\""));
+	close_gateway(t);
+}
+
+/* Two targets contradict each other: the first holds the family until it no longer exposes it. */
+static void contradict(bool with_check)
+{
+	struct with_gateway *t = open_gateway(with_check);
+
+	push(t, "a", "# TYPE x counter\nx 1\ny 1\n");
+	push(t, "b", "# TYPE x gauge\nx 2\ny 2\n");
+	expect_line(t, "holder", "x{instance=\"a\",job=\"app\"} 1");
+	assert_null(strstr(buf_cstr(&t->metrics), "x{instance=\"b\""));
+	expect_line(t, "the rest", "y{instance=\"b\",job=\"app\"} 2");
+	assert_int_equal(push_count(&t->f, RM_LEFT_OUT, "sink", "type_conflict"), 1);
+	push(t, "a", "y 1\n");
+	push(t, "b", "# TYPE x gauge\nx 3\ny 2\n");
+	expect_line(t, "the other", "x{instance=\"b\",job=\"app\"} 3");
+	push(t, "b", "# TYPE x summary\nx_sum 3\nx_count 4\n");
+	expect_line(t, "its own holder may change the type", "# TYPE x summary");
+	push(t, "a", "# TYPE x_count counter\nx_count 1\nz 1\n");
+	assert_null(strstr(buf_cstr(&t->metrics), "x_count{instance=\"a\""));
+	expect_line(t, "the rest", "z{instance=\"a\",job=\"app\"} 1");
+	push(t, "c", "x_sum 7\nx{quantile=\"0.5\"} 8\nx_count 9\n");
+	expect_line(t, "untyped ones fit in", "x{instance=\"c\",job=\"app\",quantile=\"0.5\"} 8");
+	expect_line(t, "untyped ones fit in", "x_count{instance=\"c\",job=\"app\"} 9");
+	assert_null(strstr(buf_cstr(&t->f.fates), "refused"));
+	close_gateway(t);
+}
+
+static void test_contradictions_with_check(void **state)
+{
+	(void)state;
+	contradict(true);
+}
+
+static void test_contradictions_without_check(void **state)
+{
+	(void)state;
+	contradict(false);
+}
+
+/* What the gateway says of itself, and what others push there, has its type from them. */
+static void test_foreign_types(void **state)
+{
+	struct with_gateway *t = open_gateway(true);
+
+	(void)state;
+	push(t, "a",
+		"go_goroutines 5\ngo_gc_duration_seconds{quantile=\"0\"} 1\n"
+		"go_gc_duration_seconds_sum 2\ngo_gc_duration_seconds_count 3\n"
+		"# TYPE process_max_fds counter\nprocess_max_fds 9\n"
+		"go_gc_duration_seconds_bucket 4\n");
+	expect_line(t, "gauge", "go_goroutines{instance=\"a\",job=\"app\"} 5");
+	expect_line(t, "summary",
+		"go_gc_duration_seconds{instance=\"a\",job=\"app\",quantile=\"0\"} 1");
+	expect_line(t, "summary", "go_gc_duration_seconds_count{instance=\"a\",job=\"app\"} 3");
+	expect_line(t, "no part", "go_gc_duration_seconds_bucket{instance=\"a\",job=\"app\"} 4");
+	assert_null(strstr(buf_cstr(&t->metrics), "process_max_fds{instance=\"a\""));
+	assert_int_equal(push_count(&t->f, RM_LEFT_OUT, "sink", "type_conflict"), 1);
+	assert_int_equal(push_count(&t->f, RM_CHANGED, "sink", "retyped"), 2);
 	close_gateway(t);
 }
 
@@ -324,6 +409,9 @@ int main(void)
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_federation),
 		cmocka_unit_test(test_refusal_leaves_a_minimal_group),
+		cmocka_unit_test(test_contradictions_with_check),
+		cmocka_unit_test(test_contradictions_without_check),
+		cmocka_unit_test(test_foreign_types),
 	};
 
 	if (access(PROGRAM, X_OK) != 0) {
