@@ -32,7 +32,7 @@ static struct push_mark *find(const struct push_marks *marks, const char *path)
 {
 	struct push_mark *mark;
 
-	HASH_FIND_STR_BY(by_path, marks->by_path, path, mark);
+	HASH_FIND(by_path, marks->by_path, path, strlen(path), mark);
 	return mark;
 }
 
@@ -110,16 +110,23 @@ void push_marks_forget(struct push_marks *marks, const char *path)
 		remove_mark(marks, mark);
 }
 
-struct push_mark *push_marks_orphan(struct push_marks *marks, const struct push_claims *claims)
+struct push_mark *push_marks_orphan(
+	struct push_marks *marks, const struct push_claims *claims, int64_t older_than_ms)
 {
 	struct push_mark *mark, *next;
 
 	HASH_ITER (by_path, marks->by_path, mark, next) {
 		if (!mark->is_foreign && !mark->is_going && !mark->is_refused &&
+			mark->time_ms < older_than_ms &&
 			push_claims_find(claims, mark->path) == NULL)
 			return mark;
 	}
 	return NULL;
+}
+
+void push_marks_gone(struct push_marks *marks, struct push_mark *mark)
+{
+	remove_mark(marks, mark);
 }
 
 size_t push_marks_count(const struct push_marks *marks)

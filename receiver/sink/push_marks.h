@@ -3,8 +3,8 @@
 #define PS_RECEIVER_SINK_PUSH_MARKS_H
 /*
  * What the gateway held when it was last surveyed and this process has not pushed to since: groups
- * with a mark, of a receiver before us, and groups of others, which are left alone. It says what may
- * be pushed there, and which groups nobody claims. Loop thread; knows no gateway.
+ * with a mark, of a receiver before us, and groups of others, which are left alone. It says what
+ * may be pushed there, and which groups nobody claims. Loop thread; knows no gateway.
  */
 #include "receiver/sink/push_claims.h"
 #include "receiver/sink/push_survey.h"
@@ -22,7 +22,7 @@ enum push_mark_verdict {
 struct push_mark {
 	int64_t time_ms;
 	bool is_foreign;
-	bool is_going; /* the user's: its deletion is under way */
+	bool is_going;   /* the user's: its deletion is under way */
 	bool is_refused; /* the user's: it cannot be deleted */
 	bool was_seen;
 	UT_hash_handle by_path;
@@ -35,21 +35,29 @@ struct push_marks *push_marks_new(void);
 void push_marks_free(struct push_marks *marks);
 
 /*
- * Takes what a survey found in place of what was found before, except at the paths that this process
- * has pushed to since they were claimed.
+ * Takes what a survey found in place of what was found before, except at the paths that this
+ * process has pushed to since they were claimed.
  */
 void push_marks_survey(struct push_marks *marks, const struct push_survey *survey,
 	bool publisher_label, const struct push_claims *claims);
 
-/* What stands in the way of a scrape of this time; a step back above `slack_ms` is a clock reset. */
+/* What stands in the way of a scrape of this time; a step back above `slack_ms` is a clock reset.
+ */
 enum push_mark_verdict push_marks_judge(
 	const struct push_marks *marks, const char *path, int64_t time_ms, int64_t slack_ms);
 
 /* From now on the order of the stream decides what may be pushed there. */
 void push_marks_forget(struct push_marks *marks, const char *path);
 
-/* A group with a mark that nobody claims and that is not going; NULL if there is none. */
-struct push_mark *push_marks_orphan(struct push_marks *marks, const struct push_claims *claims);
+/*
+ * A group that nobody claims, with a mark before `older_than_ms`: a receiver that serves others at
+ * the same gateway keeps its marks new. Neither going nor refused; NULL if there is none.
+ */
+struct push_mark *push_marks_orphan(
+	struct push_marks *marks, const struct push_claims *claims, int64_t older_than_ms);
+
+/* The group is no more. */
+void push_marks_gone(struct push_marks *marks, struct push_mark *mark);
 
 size_t push_marks_count(const struct push_marks *marks);
 
