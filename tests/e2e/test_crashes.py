@@ -2,6 +2,7 @@
 """kill -9 of either daemon, at any moment, and what the next one makes of it: nothing fresh is lost, no
 group ever goes back in time, what nobody claims goes, what is not ours stays."""
 
+import base64
 import random
 import re
 import threading
@@ -11,8 +12,8 @@ import urllib.request
 import pytest
 
 from conftest import STREAM
-from harness import frames, http
-from harness.process import wait_until
+from harness import frames
+from harness.process import TIME_SCALE, wait_until
 from harness.servers import PushGateway
 from harness.stubs import Gateway, Target
 
@@ -32,7 +33,10 @@ def send(client, value, instance="a", **keys):
     return frames.publish(client, "dc1", "app", instance, BODY.format(value), **keys)
 
 
-def push(gateway, path, body):
+def push(gateway, path, body, mark=None):
+    """As somebody else's pusher; with a mark (seconds) as a receiver."""
+    if mark is not None:
+        body += f"# TYPE {MARK} gauge\n{MARK} {mark:.3f}\n"
     request = urllib.request.Request(gateway.url + path, data=body.encode(), method="PUT")
     with urllib.request.urlopen(request, timeout=10):
         pass
@@ -111,7 +115,6 @@ def newest_stored(client, job):
     state = client.api(f"STREAM.INFO.{STREAM}", {"subjects_filter": f"prometheus.scrape.dc1.{job}.>"})["state"]
     for subject in state.get("subjects", {}):
         stored = client.api(f"STREAM.MSG.GET.{STREAM}", {"last_by_subj": subject})["message"]
-        import base64
         headers = base64.b64decode(stored["hdrs"]).decode()
         tokens = subject.split(".")
         newest[tokens[3], tokens[4]] = int(re.search(r"Ps-Time: (\d+)", headers).group(1))
@@ -138,6 +141,7 @@ def kill_for(seconds, kinds, rng):
     while time.monotonic() < end:
         kind = rng.choice(list(kinds))
         time.sleep(rng.choice((0, 0.02, 0.1, 0.3, 0.6)) * rng.random())
+        assert kinds[kind].process.is_running(), f"{kind} ended by itself:\n{kinds[kind].log()[-3000:]}"
         kinds[kind].kill()
         kinds[kind].start(wait=False)
         kills[kind] += 1
@@ -166,7 +170,7 @@ def test_kill_9_hundreds_of_times(world, client, nats):
     watch.stop()
     assert watch.faults == []
     assert stub.steps_back() == []
-    assert sum(kills.values()) >= 200 / float(__import__("os").environ.get("TIME_SCALE", "1"))
+    assert sum(kills.values()) >= 200 / TIME_SCALE
 
 
 def test_a_receiver_killed_between_push_and_ack(world, client, nats):
@@ -225,7 +229,7 @@ def test_what_is_older_than_the_mark_is_not_delivered(world, client, nats):
     assert receiver.total("discards_total", reason="out_of_order") == 1
     # More than two intervals and max_age: the poller's clock was set.
     receiver.stop()
-    push(gateway, "/metrics/job/app/instance/a", f"{MARK} {(now + 3_600_000) / 1000}\n")
+    push(gateway, "/metrics/job/app/instance/a", "", mark=now / 1000 + 3600)
     receiver.start()
     send(client, 6, at_ms=frames.now_ms())
     wait_until(lambda: gateway.metrics().find("app_requests", instance="a") == [6])
@@ -235,9 +239,8 @@ def test_what_is_older_than_the_mark_is_not_delivered(world, client, nats):
 @pytest.mark.parametrize("delete_stale", [True, False])
 def test_groups_that_nobody_claims(world, client, nats, delete_stale):
     gateway = world.gateway()
-    old = time.time() - 1000
-    push(gateway, "/metrics/job/app/instance/gone", f"{MARK} {old}\ngone_metric 1\n")
-    push(gateway, "/metrics/job/app/instance/of_another_receiver", f"{MARK} {time.time() + 60}\nliving_metric 1\n")
+    push(gateway, "/metrics/job/app/instance/gone", "gone_metric 1\n", mark=time.time() - 1000)
+    push(gateway, "/metrics/job/app/instance/of_another_receiver", "living_metric 1\n", mark=time.time() + 60)
     push(gateway, "/metrics/job/batch/instance/x", "foreign_metric 1\n")
     receiver = world.receiver(nats, gateway.url, max_age="3s", push={"delete_stale": delete_stale})
     for number in range(6):
@@ -282,7 +285,7 @@ def test_a_gateway_restarted_empty_is_full_again_within_one_interval(world, clie
     took = time.monotonic() - begin
     print(f"full again after {took:.1f}s")
     # One interval from when the receiver has found it again, which its back-off of 0.5s bounds.
-    assert took <= (interval + 1.5) * float(__import__("os").environ.get("TIME_SCALE", "1"))
+    assert took <= (interval + 1.5) * TIME_SCALE
     receiver.wait_ready()
 
 
