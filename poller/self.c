@@ -8,8 +8,6 @@ static const char *host_to_reach(const char *monitor_address)
 	static const struct {
 		const char *listen, *reach;
 	} wildcards[] = {
-		{"", "127.0.0.1"},
-		{"*", "127.0.0.1"},
 		{"0.0.0.0", "127.0.0.1"},
 		{"::", "::1"},
 	};
