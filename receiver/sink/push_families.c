@@ -176,6 +176,36 @@ static void take_known_type(struct builder *b, uint32_t number)
 	buf_free(&copy);
 }
 
+static bool is_known_untyped(const struct builder *b, struct slice name)
+{
+	enum expo_type type;
+
+	return push_types_get(b->gate->types, name, &type) && type == EXPO_UNTYPED;
+}
+
+/* A typed family that others show untyped can only be shown untyped, too. */
+static void give_type_up(struct builder *b, struct family *family)
+{
+	struct buf name = {0};
+
+	if (is_known_untyped(b, family_name(b, family))) {
+		if (is_whole(family->type))
+			family->is_broken = true;
+		else
+			retype(family, EXPO_UNTYPED);
+		return;
+	}
+	for (enum part part = PART_BUCKET; part < PART_NONE && !family->is_broken; part++) {
+		if (!has_part(family->type, part))
+			continue;
+		buf_clear(&name);
+		buf_append_slice(&name, family_name(b, family));
+		buf_append_slice(&name, parts[part].suffix);
+		family->is_broken = is_known_untyped(b, buf_slice(&name));
+	}
+	buf_free(&name);
+}
+
 static void take_known_types(struct builder *b)
 {
 	size_t count = b->family_count;
@@ -183,6 +213,8 @@ static void take_known_types(struct builder *b)
 	for (size_t i = FAMILIES_RESERVED; i < count; i++) {
 		if (b->families[i].type == EXPO_UNTYPED)
 			take_known_type(b, (uint32_t)i);
+		else
+			give_type_up(b, &b->families[i]);
 	}
 }
 
@@ -329,6 +361,19 @@ static void write_type(struct builder *b, struct family *family)
 	b->body->families_retyped++;
 }
 
+static void set_late_help(struct builder *b)
+{
+	for (size_t i = 0; i < PUSH_LATE_COUNT; i++) {
+		uint32_t known = find_family(b, slice_from(push_late_families[i].name));
+		size_t at = b->rewriter.lines.len;
+
+		if (known == 0)
+			continue;
+		buf_append_str(&b->rewriter.lines, push_late_families[i].help);
+		b->families[known - 1].help = builder_end_line(b, at);
+	}
+}
+
 void families_settle(struct builder *b)
 {
 	struct buf text = {0};
@@ -354,5 +399,6 @@ void families_settle(struct builder *b)
 		if (family->is_retyped)
 			write_type(b, family);
 	}
+	set_late_help(b);
 	buf_free(&text);
 }

@@ -30,6 +30,7 @@
 #include "receiver/sink/push_health.h"
 #include "receiver/sink/push_job.h"
 #include "receiver/sink/push_marks.h"
+#include "receiver/sink/push_report.h"
 #include "receiver/sink/push_survey.h"
 
 #define BACKOFF_MIN_MS     500
@@ -60,8 +61,9 @@ struct push_gateway {
 	struct push_marks *marks;
 	/* Groups that nobody claims, see sweep: one DELETE at a time, taking turns with the rest.
 	 */
-	bool was_resurveyed;       /* since they became due */
-	int64_t orphans_before_ms; /* their marks; 0: none are due */
+	bool orphans_are_due;
+	bool is_second_survey;     /* asked for, to see whose marks are still renewed */
+	int64_t orphans_before_ms; /* what it said to be older may go; 0: it has not come */
 	struct push_mark *orphan;  /* being deleted */
 	struct fetch_transfer *orphan_transfer;
 	bool orphan_had_turn;
@@ -302,7 +304,7 @@ static bool delete_orphan(struct push_gateway *gateway)
 	};
 	char *url;
 
-	if (gateway->orphan != NULL || gateway->orphans_before_ms == 0 || gateway->is_stopping)
+	if (gateway->orphan != NULL || !gateway->orphans_are_due || gateway->is_stopping)
 		return false;
 	gateway->orphan =
 		push_marks_orphan(gateway->marks, gateway->claims, gateway->orphans_before_ms);
@@ -562,9 +564,20 @@ static void on_orphan(void *arg, struct fetch_result *result)
 
 /* Surveys. */
 
+static int64_t orphan_bound_ms(const struct push_gateway *gateway)
+{
+	int64_t max_age_ms = gateway->context.settings->max_age_ms;
+
+	return max_age_ms > 0 ? max_age_ms : ORPHAN_DEFAULT_MS;
+}
+
+/* `survey` may be empty. */
 static void take_survey(struct push_gateway *gateway, const struct push_survey *survey)
 {
 	push_types_begin_survey(gateway->types);
+	for (size_t i = 0; i < PUSH_LATE_COUNT; i++)
+		push_types_set_foreign(gateway->types, slice_from(push_late_families[i].name),
+			push_late_families[i].type);
 	for (size_t i = 0; i < survey->family_count; i++) {
 		const struct push_survey_family *family = &survey->families[i];
 
@@ -593,6 +606,8 @@ static bool read_survey(
 	ok = push_survey_parse(&survey, buf_slice(&result->body), err) == 0;
 	if (ok)
 		take_survey(gateway, &survey);
+	if (ok && gateway->is_second_survey && gateway->orphans_before_ms == 0)
+		gateway->orphans_before_ms = clock_wall_ms() - orphan_bound_ms(gateway);
 	push_survey_fini(&survey);
 	return ok;
 }
@@ -683,19 +698,15 @@ static void forget(struct sink *sink, struct target *target)
 static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
 {
 	struct push_gateway *gateway = from_sink(sink);
-	int64_t max_age_ms = gateway->context.settings->max_age_ms;
-	int64_t bound_ms = max_age_ms > 0 ? max_age_ms : ORPHAN_DEFAULT_MS;
+	int64_t bound_ms = orphan_bound_ms(gateway);
 
-	gateway->orphans_before_ms = 0;
-	if (!gateway->settings->delete_stale || gateway->is_stopping || trusted_since_ms == 0 ||
-		now_ms - trusted_since_ms <= bound_ms ||
-		push_marks_orphan(gateway->marks, gateway->claims, now_ms - bound_ms) == NULL)
+	gateway->orphans_are_due = gateway->settings->delete_stale && trusted_since_ms != 0 &&
+				   now_ms - trusted_since_ms > bound_ms;
+	if (!gateway->orphans_are_due || gateway->is_stopping)
 		return;
-	if (gateway->was_resurveyed)
-		gateway->orphans_before_ms = now_ms - bound_ms;
-	else
-		gateway->must_survey = true;
-	gateway->was_resurveyed = true;
+	if (!gateway->is_second_survey &&
+		push_marks_orphan(gateway->marks, gateway->claims, now_ms - bound_ms) != NULL)
+		gateway->is_second_survey = gateway->must_survey = true;
 	pump(gateway);
 }
 
@@ -838,6 +849,7 @@ struct sink *push_gateway_open(
 	uv_timer_init(context->loop, &gateway->timer);
 	gateway->timer.data = gateway;
 	resolve_series(gateway);
+	take_survey(gateway, &(struct push_survey){.groups = NULL});
 	pump(gateway);
 	return &gateway->base;
 }

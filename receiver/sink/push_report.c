@@ -13,6 +13,18 @@ const struct push_own_text push_own_families[PUSH_OWN_COUNT] = {
 		"# TYPE " PUSH_MARK " gauge\n"},
 };
 
+const struct push_late_family push_late_families[PUSH_LATE_COUNT] = {
+	{"pushgateway_http_requests_total", EXPO_COUNTER,
+		"# HELP pushgateway_http_requests_total Total HTTP requests processed by the "
+		"Pushgateway, excluding scrapes."},
+	{"pushgateway_http_push_duration_seconds", EXPO_SUMMARY,
+		"# HELP pushgateway_http_push_duration_seconds HTTP request duration for pushes to "
+		"the Pushgateway."},
+	{"pushgateway_http_push_size_bytes", EXPO_SUMMARY,
+		"# HELP pushgateway_http_push_size_bytes HTTP request size for pushes to the "
+		"Pushgateway."},
+};
+
 static void append_own(struct buf *out, size_t family, const char *value)
 {
 	buf_append_str(out, push_own_families[family].metadata);

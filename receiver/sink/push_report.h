@@ -21,6 +21,17 @@ extern const struct push_own_text {
 	const char *metadata;
 } push_own_families[PUSH_OWN_COUNT];
 
+/*
+ * Families that the gateway shows of itself, but only once it has been pushed to: too late for what
+ * is read there at its start. Their HELP, too, must be the gateway's.
+ */
+#define PUSH_LATE_COUNT 3
+extern const struct push_late_family {
+	const char *name;
+	enum expo_type type;
+	const char *help; /* its line */
+} push_late_families[PUSH_LATE_COUNT];
+
 /* Both append whole lines, metadata included. */
 void push_append_mark(struct buf *out, const struct push_target *target);
 void push_append_report(

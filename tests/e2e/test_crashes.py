@@ -240,11 +240,12 @@ def test_what_is_older_than_the_mark_is_not_delivered(world, client, nats):
 def test_groups_that_nobody_claims(world, client, nats, delete_stale):
     gateway = world.gateway()
     push(gateway, "/metrics/job/app/instance/gone", "gone_metric 1\n", mark=time.time() - 1000)
-    push(gateway, "/metrics/job/app/instance/of_another_receiver", "living_metric 1\n", mark=time.time() + 60)
+    push(gateway, "/metrics/job/app/instance/of_another_receiver", "living_metric 1\n", mark=time.time())
     push(gateway, "/metrics/job/batch/instance/x", "foreign_metric 1\n")
     receiver = world.receiver(nats, gateway.url, max_age="3s", push={"delete_stale": delete_stale})
-    for number in range(6):
+    for number in range(10):
         send(client, number, **{"Ps-Interval": "1000"})
+        push(gateway, "/metrics/job/app/instance/of_another_receiver", "living_metric 1\n", mark=time.time())
         time.sleep(1)
     samples = gateway.metrics()
     if delete_stale:

@@ -35,7 +35,7 @@ _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 def parse_exposition(text):
     """[(name, labels, value)] of well-formed text 0.0.4."""
     samples = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         if not line or line.startswith("#"):
             continue
         match = _SAMPLE.match(line)
