@@ -219,7 +219,7 @@ def test_what_is_older_than_the_mark_is_not_delivered(world, client, nats):
     send(client, 5, at_ms=now)
     wait_until(lambda: gateway.metrics().find("app_requests") == [5])
     receiver.stop()
-    client.api(f"CONSUMER.DELETE.{STREAM}.{DURABLE}")
+    client.delete_consumer(STREAM, DURABLE)
     send(client, 4, at_ms=now - 10_000)
     send(client, 9, instance="b", at_ms=now - 10_000)
     receiver.start()
