@@ -95,7 +95,9 @@ enum frame_verdict frame_from_message(struct frame **frame, struct consumer_mess
 	made->generation = message->generation;
 	made->stream_seq = message->delivery.stream_seq;
 	made->stored_ms = message->delivery.stored_ms;
-	buf_append_slice(&made->reply, nats_incoming_reply(made->incoming));
+	made->is_lookback = message->is_lookback;
+	if (!made->is_lookback)
+		buf_append_slice(&made->reply, nats_incoming_reply(made->incoming));
 	message->incoming = NULL;
 	verdict = read_message(made, topic, err);
 	buf_append_slice(publisher, buf_slice(&made->names.publisher));

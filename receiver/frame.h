@@ -21,7 +21,8 @@ struct frame {
 	bool is_ahead;       /* its time was more than a minute ahead of ours */
 	uint64_t generation, stream_seq;
 	int64_t stored_ms; /* when the stream took it, by the server's clock */
-	struct buf reply;  /* to be acked to */
+	struct buf reply;  /* to be acked to; empty: nobody waits for that */
+	bool is_lookback;  /* read apart from the durable, which delivers it too */
 	bool was_judged;   /* what is wrong with it has been counted: it may be tried again */
 
 	/* What holds the bytes above. */

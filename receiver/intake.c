@@ -7,6 +7,7 @@
 
 #include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/nats/lookback.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/push_gateway.h"
 #include "receiver/trust.h"
@@ -22,6 +23,8 @@
 struct source {
 	struct intake *intake;
 	struct consumer *consumer;
+	struct lookback *lookback; /* NULL for envelopes, which share one subject */
+	bool has_looked_back;
 	uint64_t generation; /* the consumer's, of its last message */
 };
 
@@ -34,11 +37,12 @@ struct intake {
 	/* Consumers count their generations independently, but share targets: this one goes up with
 	 * any of theirs. */
 	uint64_t generation;
-	size_t open_parts; /* consumers and the sink, still to be closed */
+	size_t open_parts; /* consumers, lookbacks and the sink, still to be closed */
 	uv_timer_t sweep;
 	struct trust trust;
 	struct log_limit malformed, clock_reset;
-	struct series *received, *received_bytes, *redelivered, *delivered, *delivered_age;
+	struct series *received, *looked_back, *received_bytes, *redelivered, *delivered,
+		*delivered_age;
 	void (*on_drained)(void *arg);
 	void *drained_arg;
 	void (*on_closed)(void *arg);
@@ -89,10 +93,19 @@ static double age_s(const struct frame *frame)
 	return age_ms < 0 ? 0 : (double)age_ms / 1e3;
 }
 
+/* What a lookback found to be old or known already is not counted: the durable's copy is. */
+static bool is_counted(const struct frame *frame, enum frame_fate fate)
+{
+	return !frame->is_lookback ||
+	       (fate != FATE_STALE && fate != FATE_REDELIVERED && fate != FATE_OVER_LIMIT);
+}
+
 static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
 {
 	struct intake *intake = arg;
 
+	if (!is_counted(frame, fate))
+		return;
 	switch (fate) {
 	case FATE_DELIVERED:
 		series_inc(intake->delivered);
@@ -169,6 +182,10 @@ static bool is_filtered(const struct intake *intake, const struct frame *frame)
 
 static void offer(struct intake *intake, struct frame *frame)
 {
+	if (frame->is_lookback) {
+		newest_offer(intake->newest, frame, clock_wall_ms());
+		return;
+	}
 	if (is_filtered(intake, frame)) {
 		on_ack(intake, buf_slice(&frame->reply));
 		count_discard(intake, "filtered");
@@ -197,16 +214,17 @@ static void on_message(void *arg, struct consumer_message *message)
 	struct buf reply = {0}, publisher = {0};
 	struct frame *frame = NULL;
 	struct err err = {""};
+	bool is_lookback = message->is_lookback;
 	enum frame_verdict verdict;
 
-	series_inc(intake->received);
+	series_inc(is_lookback ? intake->looked_back : intake->received);
 	series_add(intake->received_bytes, (double)nats_incoming_body(message->incoming).len);
 	note_generation(source, message);
 	verdict = frame_from_message(
 		&frame, message, slice_from(stream->topic), &reply, &publisher, &err);
 	if (verdict == FRAME_OK)
 		offer(intake, frame);
-	else
+	else if (!is_lookback)
 		discard_message(intake, verdict, buf_slice(&publisher), buf_slice(&reply), &err);
 	buf_free(&reply);
 	buf_free(&publisher);
@@ -241,17 +259,47 @@ static void on_consumer_state(void *arg)
 	update_trust(source->intake);
 }
 
+/*
+ * What was delivered to a process that died, or to a connection that was lost, comes again only
+ * after ack_wait: too late. A durable made just now has delivered nothing.
+ */
+static void on_bound(void *arg, bool is_made, int64_t unacked)
+{
+	struct source *source = arg;
+	bool is_wanted = !is_made && (!source->has_looked_back || unacked != 0);
+
+	source->has_looked_back = true;
+	if (is_wanted && source->lookback != NULL)
+		lookback_start(source->lookback, consumer_generation(source->consumer));
+}
+
 static void on_sweep(uv_timer_t *timer)
 {
 	struct intake *intake = timer->data;
 
 	update_trust(intake);
 	newest_sweep(intake->newest, clock_wall_ms(), intake->trust.since_ms);
+	intake->sink->ops->sweep(intake->sink, clock_wall_ms(), intake->trust.since_ms);
 }
 
 /* Opening. */
 
-static void add_consumer(struct intake *intake, const char *filter_subject, const char *suffix)
+static void add_lookback(struct source *source, const char *filter_subject)
+{
+	const struct intake_options *options = &source->intake->options;
+	const struct lookback_options lookback = {
+		.link = options->link,
+		.stream = options->settings->receiver_stream.stream,
+		.filter_subject = filter_subject,
+		.on_message = on_message,
+		.arg = source,
+	};
+
+	source->lookback = lookback_open(options->loop, &lookback);
+}
+
+static struct source *add_consumer(
+	struct intake *intake, const char *filter_subject, const char *suffix)
 {
 	const struct settings *settings = intake->options.settings;
 	const struct stream_settings *stream = &settings->receiver_stream;
@@ -272,12 +320,14 @@ static void add_consumer(struct intake *intake, const char *filter_subject, cons
 		.start_age_ms = settings->max_age_ms,
 		.on_message = on_message,
 		.on_state = on_consumer_state,
+		.on_bound = on_bound,
 		.arg = source,
 	};
 
 	source->intake = intake;
 	source->consumer = consumer_open(intake->options.loop, &options);
 	free(durable);
+	return source;
 }
 
 static void add_publisher_consumer(struct intake *intake, const char *publisher)
@@ -289,7 +339,8 @@ static void add_publisher_consumer(struct intake *intake, const char *publisher)
 		abort();
 	buf_appendf(&subject, "%s.scrape.%s.>", intake->options.settings->receiver_stream.topic,
 		buf_cstr(&token));
-	add_consumer(intake, buf_cstr(&subject), buf_cstr(&token));
+	add_lookback(
+		add_consumer(intake, buf_cstr(&subject), buf_cstr(&token)), buf_cstr(&subject));
 	buf_free(&token);
 	buf_free(&subject);
 }
@@ -304,9 +355,9 @@ static void open_consumers(struct intake *intake)
 		add_publisher_consumer(intake, stream->filter.items[i]);
 	buf_appendf(&subject, "%s.scrape.>", stream->topic);
 	if (stream->filter.count == 0)
-		add_consumer(intake, buf_cstr(&subject), NULL);
+		add_lookback(add_consumer(intake, buf_cstr(&subject), NULL), buf_cstr(&subject));
 	if (stream->legacy)
-		add_consumer(intake, stream->topic, "legacy");
+		(void)add_consumer(intake, stream->topic, "legacy");
 	buf_free(&subject);
 }
 
@@ -317,6 +368,7 @@ static void resolve_series(struct intake *intake)
 		enum receiver_metric id;
 	} wanted[] = {
 		{&intake->received, RM_RECEIVED},
+		{&intake->looked_back, RM_LOOKED_BACK},
 		{&intake->received_bytes, RM_RECEIVED_BYTES},
 		{&intake->redelivered, RM_REDELIVERED},
 		{&intake->delivered, RM_DELIVERED},
@@ -355,7 +407,6 @@ struct intake *intake_open(const struct intake_options *options)
 	intake->sink = push_gateway_open(&context, options->push_gateway);
 	resolve_series(intake);
 	open_consumers(intake);
-	intake->open_parts = intake->source_count + 1;
 	uv_timer_init(options->loop, &intake->sweep);
 	intake->sweep.data = intake;
 	uv_timer_start(&intake->sweep, on_sweep, SWEEP_INTERVAL_MS, SWEEP_INTERVAL_MS);
@@ -369,10 +420,16 @@ bool intake_is_ready(const struct intake *intake, struct buf *why)
 
 void intake_collect(struct intake *intake)
 {
-	uint64_t pending = 0;
+	uint64_t pending = 0, jumps = 0;
+	bool is_shared = false;
 
-	for (size_t i = 0; i < intake->source_count; i++)
-		pending += consumer_pending(intake->sources[i].consumer);
+	for (size_t i = 0; i < intake->source_count; i++) {
+		const struct consumer *consumer = intake->sources[i].consumer;
+
+		pending += consumer_pending(consumer);
+		jumps += consumer_counts(consumer)->jumps;
+		is_shared = is_shared || consumer_is_shared(consumer);
+	}
 	const struct {
 		enum receiver_metric id;
 		double value;
@@ -384,6 +441,8 @@ void intake_collect(struct intake *intake)
 		{RM_ACKS, (double)consumer_counts(intake->sources[0].consumer)->acks},
 		{RM_STREAM_PENDING, (double)pending},
 		{RM_CONSUMER_READY, consumers_are_ready(intake, NULL)},
+		{RM_CONSUMER_SHARED, is_shared},
+		{RM_CONSUMER_JUMPS, (double)jumps},
 		{RM_SINK_READY, intake->sink->ops->is_ready(intake->sink, NULL)},
 	};
 	for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
@@ -444,8 +503,16 @@ void intake_close(struct intake *intake, void (*on_closed)(void *arg), void *arg
 	intake->closed_arg = arg;
 	uv_timer_stop(&intake->sweep);
 	newest_each_unacked(intake->newest, give_back, intake);
-	for (size_t i = 0; i < intake->source_count; i++)
-		consumer_close(intake->sources[i].consumer, on_part_closed, intake);
+	intake->open_parts = intake->source_count + 1;
+	for (size_t i = 0; i < intake->source_count; i++) {
+		struct source *source = &intake->sources[i];
+
+		consumer_close(source->consumer, on_part_closed, intake);
+		if (source->lookback == NULL)
+			continue;
+		intake->open_parts++;
+		lookback_close(source->lookback, on_part_closed, intake);
+	}
 	intake->sink->ops->close(intake->sink, on_part_closed, intake);
 	newest_free(intake->newest);
 }

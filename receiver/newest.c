@@ -107,13 +107,13 @@ static void insert_ack(struct target *target, struct ack *ack)
 /* Ends a frame that belongs to no target: nothing can precede it. */
 static void decide_alone(struct newest *newest, struct frame *frame, enum frame_fate fate)
 {
-	newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
+	if (frame->reply.len > 0)
+		newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
 	newest->options.on_fate(newest->options.arg, frame, fate);
 	frame_free(frame);
 }
 
-static void decide(
-	struct newest *newest, struct target *target, struct frame *frame, enum frame_fate fate)
+static void keep_ack(struct target *target, struct frame *frame)
 {
 	struct ack *ack = xcalloc(1, sizeof(*ack));
 
@@ -121,6 +121,13 @@ static void decide(
 	ack->seq = frame->stream_seq;
 	ack->reply = buf_take(&frame->reply);
 	insert_ack(target, ack);
+}
+
+static void decide(
+	struct newest *newest, struct target *target, struct frame *frame, enum frame_fate fate)
+{
+	if (frame->reply.len > 0)
+		keep_ack(target, frame);
 	newest->options.on_fate(newest->options.arg, frame, fate);
 	frame_free(frame);
 	release_acks(newest, target);
@@ -228,14 +235,16 @@ static struct frame *held_already(const struct target *target, const struct fram
 	return NULL;
 }
 
-/* Only the reply subject is new. */
+/* Only the reply subject is new, if it has one. */
 static void replace_reply(
 	struct newest *newest, struct target *target, struct frame *held, struct frame *frame)
 {
 	if (held == target->waiting)
 		newest->waiting_bytes -= frame_bytes(held);
-	buf_free(&held->reply);
-	held->reply = buf_take(&frame->reply);
+	if (frame->reply.len > 0) {
+		buf_free(&held->reply);
+		held->reply = buf_take(&frame->reply);
+	}
 	if (held == target->waiting)
 		newest->waiting_bytes += frame_bytes(held);
 	newest->options.on_fate(newest->options.arg, frame, FATE_REDELIVERED);
@@ -357,6 +366,12 @@ static void retry(struct newest *newest, struct target *target, struct frame *fr
 void newest_end(
 	struct newest *newest, struct target *target, enum newest_outcome outcome, int64_t now_ms)
 {
+	static const enum frame_fate fates[] = {
+		[NEWEST_DELIVERED] = FATE_DELIVERED,
+		[NEWEST_REFUSED] = FATE_REFUSED,
+		[NEWEST_BEHIND] = FATE_OUT_OF_ORDER,
+		[NEWEST_THERE] = FATE_REDELIVERED,
+	};
 	struct frame *frame = target->in_flight;
 
 	assert(frame != NULL);
@@ -367,7 +382,7 @@ void newest_end(
 	}
 	if (target->waiting != NULL)
 		set_ready(newest, target, true);
-	decide(newest, target, frame, outcome == NEWEST_DELIVERED ? FATE_DELIVERED : FATE_REFUSED);
+	decide(newest, target, frame, fates[outcome]);
 }
 
 static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
@@ -455,9 +470,9 @@ void newest_each_unacked(
 	struct target *target, *next;
 
 	HASH_ITER (by_subject, newest->targets, target, next) {
-		if (target->in_flight != NULL)
+		if (target->in_flight != NULL && target->in_flight->reply.len > 0)
 			visit(arg, buf_slice(&target->in_flight->reply));
-		if (target->waiting != NULL)
+		if (target->waiting != NULL && target->waiting->reply.len > 0)
 			visit(arg, buf_slice(&target->waiting->reply));
 	}
 }

@@ -71,7 +71,10 @@ struct newest_options {
 
 struct newest *newest_new(const struct newest_options *options);
 
-/* Takes the frame. `now_ms` is the wall clock. */
+/*
+ * Takes the frame. `now_ms` is the wall clock. One without a reply (of a lookback) is not acked;
+ * the durable's delivery of the same message lends it its reply, or is acked once it is decided.
+ */
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
 
 /*
@@ -80,7 +83,13 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
  */
 struct target *newest_begin(struct newest *newest, int64_t now_ms);
 
-enum newest_outcome { NEWEST_DELIVERED, NEWEST_REFUSED, NEWEST_RETRY };
+enum newest_outcome {
+	NEWEST_DELIVERED,
+	NEWEST_REFUSED,
+	NEWEST_BEHIND, /* the sink shows a later one already, of a receiver before this one */
+	NEWEST_THERE,  /* the sink shows this very one already */
+	NEWEST_RETRY,
+};
 /* Ends what newest_begin began. After NEWEST_RETRY the target is ready again, behind the others. */
 void newest_end(
 	struct newest *newest, struct target *target, enum newest_outcome outcome, int64_t now_ms);

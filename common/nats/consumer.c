@@ -17,10 +17,10 @@
 #include "common/core/readiness.h"
 #include "common/nats/api.h"
 #include "common/nats/durable.h"
+#include "common/nats/sharing.h"
 
 #include <assert.h>
 #include <stdio.h>
-#include <time.h>
 
 #define BATCH_MESSAGES         500
 #define BATCH_MIN_BYTES        ((uint64_t)8 << 20)
@@ -68,6 +68,8 @@ struct consumer {
 	uint64_t generation;
 	char created[64]; /* the durable's, as last heard; "" if never */
 	uint64_t last_consumer_seq;
+	struct sharing sharing;
+	struct log_limit shared;
 	struct consumer_counts counts;
 
 	void (*on_closed)(void *arg);
@@ -223,9 +225,24 @@ static void on_too_many_bytes(struct consumer *consumer, struct slice words)
 	end_pull(consumer);
 }
 
+/* What a request that is lost may still take from the stream: until it expires, at the latest. */
+static void expect_losses(struct consumer *consumer)
+{
+	sharing_restart(&consumer->sharing, clock_mono_ms() + PULL_EXPIRES_MS + SILENCE_MS);
+}
+
+/* Another server takes over, whose numbers may be a little behind or ahead. */
+static void on_handed_over(struct consumer *consumer, struct slice words)
+{
+	(void)words;
+	expect_losses(consumer);
+	end_pull(consumer);
+}
+
 static void on_gone(struct consumer *consumer, struct slice words)
 {
 	(void)words;
+	expect_losses(consumer);
 	consumer->left = 0;
 	consumer->needs_proof = true;
 	uv_timer_stop(&consumer->timer);
@@ -254,8 +271,8 @@ static const struct {
 	{408, "", on_expired, true},
 	{409, "Message Size Exceeds MaxBytes", on_too_many_bytes, true},
 	{409, "Consumer Deleted", on_gone, false},
-	{409, "Server Shutdown", on_ended, false},
-	{409, "Leadership Change", on_ended, false},
+	{409, "Server Shutdown", on_handed_over, false},
+	{409, "Leadership Change", on_handed_over, false},
 	{503, "", on_gone, false},
 	{0, "", on_refused, false},
 };
@@ -282,6 +299,18 @@ static void on_status(struct consumer *consumer, const struct nats_incoming *mes
 
 /* -- deliveries ------------------------------------------------------------------------------ */
 
+static void note_sequence(struct consumer *consumer, uint64_t consumer_seq)
+{
+	if (!sharing_note(&consumer->sharing, consumer_seq, clock_mono_ms()))
+		return;
+	consumer->counts.jumps++;
+	log_limited(&consumer->shared, LOG_ERROR,
+		"another receiver pulls from this durable: each gets a part of the scrapes; give "
+		"every receiver a client_id of its own",
+		LOG_S("stream", consumer->stream), LOG_S("durable", consumer->durable_name));
+	consumer->options.on_state(consumer->options.arg);
+}
+
 static void note_delivery(struct consumer *consumer, const struct js_delivery *delivery)
 {
 	/* Where we may not ask for the durable, its sequence tells that it was made anew. */
@@ -298,12 +327,14 @@ static void note_delivery(struct consumer *consumer, const struct js_delivery *d
 static void on_delivery(struct consumer *consumer, struct nats_incoming *incoming)
 {
 	struct consumer_message message = {.incoming = incoming};
+	bool is_read = js_delivery_parse(&message.delivery, nats_incoming_reply(incoming)) == 0;
 
 	consumer->delivered++;
 	if (consumer->left > 0)
 		consumer->left--;
-	if (js_delivery_parse(&message.delivery, nats_incoming_reply(incoming)) != 0) {
+	if (!is_read) {
 		consumer->counts.malformed++;
+		sharing_skip(&consumer->sharing);
 		nats_incoming_free(incoming);
 	} else {
 		note_delivery(consumer, &message.delivery);
@@ -315,6 +346,8 @@ static void on_delivery(struct consumer *consumer, struct nats_incoming *incomin
 	if (consumer->needs_proof)
 		gain(consumer);
 	pull(consumer);
+	if (is_read)
+		note_sequence(consumer, message.delivery.consumer_seq);
 }
 
 static void on_incoming(void *arg, struct nats_incoming *message)
@@ -343,38 +376,27 @@ static void on_denied(void *arg, const char *text)
 
 /* -- binding --------------------------------------------------------------------------------- */
 
-static void bind_durable(struct consumer *consumer)
+static void bind_durable(struct consumer *consumer, bool is_made, int64_t unacked)
 {
+	bool was_bound = consumer->state == CONSUMER_BOUND;
+
 	consumer->state = CONSUMER_BOUND;
+	if (!was_bound || is_silent(consumer))
+		expect_losses(consumer);
 	if (is_silent(consumer))
 		consumer->left = 0; /* that request is lost */
+	if (!was_bound && consumer->options.on_bound != NULL)
+		consumer->options.on_bound(consumer->options.arg, is_made, unacked);
 	if (!consumer->needs_proof)
 		gain(consumer);
 	pull(consumer);
 }
 
-/* Seconds since the epoch of "2026-01-02T03:04:05.678Z", as the server writes times; -1 if unread.
- */
-static time_t parse_created(const char *created)
-{
-	struct tm tm = {0};
-
-	return strptime(created, "%Y-%m-%dT%H:%M:%S", &tm) == NULL ? -1 : timegm(&tm);
-}
-
-/*
- * Whether this durable is another one than we were bound to last. After a restart nats-server 2.9
- * gives a slightly different time of creation for the same one (seen: 150 us).
- */
+/* Whether this durable is another one than we were bound to last. */
 static bool is_anew(const struct consumer *consumer, const struct js_consumer_info *info)
 {
-	time_t before = parse_created(consumer->created);
-	time_t now = parse_created(info->created);
-
-	if (before == -1 || now == -1)
-		return strcmp(consumer->created, info->created) != 0;
-	return before > now + 1 || now > before + 1 ||
-	       (consumer->state != CONSUMER_BOUND &&
+	return !durable_is_same(consumer->created, info->created) ||
+	       (consumer->created[0] != '\0' && consumer->state != CONSUMER_BOUND &&
 		       info->delivered_consumer_seq < consumer->last_consumer_seq);
 }
 
@@ -387,7 +409,7 @@ static void on_found(struct consumer *consumer, bool is_made, const struct js_co
 		consumer->last_consumer_seq = 0;
 	consumer->pending = info->num_pending;
 	consumer->pending_is_known = true;
-	bind_durable(consumer);
+	bind_durable(consumer, is_made, info->num_ack_pending);
 }
 
 /* We may not ask: only an answered pull shows that the durable is there. */
@@ -402,12 +424,13 @@ static void on_unchecked(struct consumer *consumer)
 	err_setf(&why, "durable \"%s\" of stream \"%s\" has not answered a pull: it may not exist",
 		consumer->durable_name, consumer->stream);
 	consumer->needs_proof = true;
-	consumer->state = CONSUMER_BOUND;
 	lose(consumer, why.text);
-	if (consumer->state == CONSUMER_BOUND && was_gone)
+	if (consumer->state == CONSUMER_CLOSED)
+		return;
+	if (was_gone)
 		arm(consumer, backoff_next_ms(&consumer->backoff));
-	else if (consumer->state == CONSUMER_BOUND)
-		bind_durable(consumer);
+	else
+		bind_durable(consumer, false, -1);
 }
 
 static void on_verdict(void *arg, enum durable_verdict verdict, const struct js_consumer_info *info,
@@ -514,7 +537,25 @@ struct consumer *consumer_open(uv_loop_t *loop, const struct consumer_options *o
 
 bool consumer_is_ready(const struct consumer *consumer, struct buf *why)
 {
-	return readiness_get(&consumer->readiness, why);
+	if (!readiness_get(&consumer->readiness, why))
+		return false;
+	if (!consumer_is_shared(consumer))
+		return true;
+	if (why != NULL)
+		buf_appendf(why,
+			"durable \"%s\" of stream \"%s\" is pulled from by another receiver too",
+			consumer->durable_name, consumer->stream);
+	return false;
+}
+
+bool consumer_is_shared(const struct consumer *consumer)
+{
+	return sharing_is_seen(&consumer->sharing, clock_mono_ms());
+}
+
+uint64_t consumer_generation(const struct consumer *consumer)
+{
+	return consumer->generation;
 }
 
 bool consumer_is_caught_up(const struct consumer *consumer)

@@ -3,8 +3,9 @@
 #define PS_COMMON_NATS_CONSUMER_H
 /*
  * One durable pull consumer: finds it or creates it, never alters it, pulls in batches with one
- * request outstanding, notices by heartbeats when it or its stream is gone, and acks on demand.
- * Loop thread. Opened after its link and closed before it.
+ * request outstanding, notices by heartbeats when it or its stream is gone, and by gaps in what it
+ * is sent when somebody else pulls from it, and acks on demand. Loop thread. Opened after its link
+ * and closed before it.
  */
 #include "common/nats/jetstream.h"
 #include "common/nats/link.h"
@@ -16,6 +17,7 @@ struct consumer_message {
 	struct js_delivery delivery;
 	/* Changes when the durable was made anew: its sequences may have restarted. */
 	uint64_t generation;
+	bool is_lookback; /* of a lookback (see lookback.h): nobody waits for its ack */
 };
 
 struct consumer_options {
@@ -26,6 +28,12 @@ struct consumer_options {
 	void (*on_message)(void *arg, struct consumer_message *message);
 	/* Readiness or its reason changed. */
 	void (*on_state)(void *arg);
+	/*
+	 * Made, found, or found again after the connection was lost; the first pull follows.
+	 * `unacked`: what was delivered and not acked, by this process or one before; -1 where we
+	 * may not ask. May be NULL.
+	 */
+	void (*on_bound)(void *arg, bool is_made, int64_t unacked);
 	void *arg;
 };
 
@@ -35,16 +43,26 @@ struct consumer_counts {
 	uint64_t redelivered;
 	uint64_t acks;
 	uint64_t malformed; /* deliveries whose reply subject cannot be read */
+	uint64_t jumps;     /* gaps that only another receiver explains, see sharing.h */
 };
 
 struct consumer *consumer_open(uv_loop_t *loop, const struct consumer_options *options);
 
-/* Bound to its durable and pulling; else the reason for people in `why`, unless that is NULL. */
+/*
+ * Bound to its durable and pulling, and nobody else is; else the reason for people in `why`, unless
+ * that is NULL.
+ */
 bool consumer_is_ready(const struct consumer *consumer, struct buf *why);
 
 /* Ready, and nothing more was pending when the newest message was delivered (or a pull found none).
  */
 bool consumer_is_caught_up(const struct consumer *consumer);
+
+/* Somebody else pulled from the durable within the last minute. */
+bool consumer_is_shared(const struct consumer *consumer);
+
+/* What its next message will have, unless the durable is made anew before. */
+uint64_t consumer_generation(const struct consumer *consumer);
 
 /* Messages the stream holds for this consumer beyond those delivered, as last heard. */
 uint64_t consumer_pending(const struct consumer *consumer);

@@ -9,6 +9,8 @@
 #include "common/core/log.h"
 #include "common/nats/api.h"
 
+#include <time.h>
+
 static void fail(struct durable *durable, enum durable_verdict verdict, const char *doing,
 	const struct err *err)
 {
@@ -161,4 +163,24 @@ void durable_cancel(struct durable *durable)
 	if (durable->request != 0)
 		nats_link_cancel(durable->link, durable->request);
 	durable->request = 0;
+}
+
+/* Seconds since the epoch of "2026-01-02T03:04:05.678Z", as the server writes times; -1 if unread.
+ */
+static time_t parse_created(const char *created)
+{
+	struct tm tm = {0};
+
+	return strptime(created, "%Y-%m-%dT%H:%M:%S", &tm) == NULL ? -1 : timegm(&tm);
+}
+
+/* After a restart nats-server 2.9 gives a slightly different time for the same (seen: 150 us). */
+bool durable_is_same(const char *created_before, const char *created)
+{
+	time_t before = parse_created(created_before);
+	time_t now = parse_created(created);
+
+	if (before == -1 || now == -1)
+		return strcmp(created_before, created) == 0;
+	return before <= now + 1 && now <= before + 1;
 }

@@ -37,4 +37,7 @@ struct durable {
 void durable_find(struct durable *durable);
 void durable_cancel(struct durable *durable);
 
+/* Whether two times of creation, as JetStream says them, are those of one durable. */
+bool durable_is_same(const char *created_before, const char *created);
+
 #endif

@@ -288,6 +288,23 @@ void js_consumer_create_request(struct buf *out, const struct js_consumer_settin
 	append_json(out, request);
 }
 
+void js_lookback_create_request(
+	struct buf *out, const char *stream, const char *filter_subject, int64_t inactive_ms)
+{
+	json_t *request = json_object();
+	json_t *config = json_object();
+
+	json_object_set_new(config, "deliver_policy", json_string("last_per_subject"));
+	json_object_set_new(config, "ack_policy", json_string("none"));
+	json_object_set_new(config, "filter_subject", string(filter_subject));
+	json_object_set_new(config, "replay_policy", json_string("instant"));
+	json_object_set_new(config, "inactive_threshold", nanoseconds(inactive_ms));
+	json_object_set_new(config, "mem_storage", json_true());
+	json_object_set_new(request, "stream_name", string(stream));
+	json_object_set_new(request, "config", config);
+	append_json(out, request);
+}
+
 static int consumer_info_from(struct js_consumer_info *info, const json_t *root, struct err *err)
 {
 	const json_t *config = json_object_get(root, "config");
@@ -297,7 +314,9 @@ static int consumer_info_from(struct js_consumer_info *info, const json_t *root,
 		return 0;
 	if (!json_is_object(config))
 		return err_setf(err, "consumer info without its configuration");
-	if (copy_string(info->durable, sizeof(info->durable), config, "durable_name", err) != 0 ||
+	if (copy_string(info->name, sizeof(info->name), root, "name", err) != 0 ||
+		copy_string(info->durable, sizeof(info->durable), config, "durable_name", err) !=
+			0 ||
 		copy_string(info->filter_subject, sizeof(info->filter_subject), config,
 			"filter_subject", err) != 0 ||
 		copy_string(info->ack_policy, sizeof(info->ack_policy), config, "ack_policy",

@@ -65,8 +65,16 @@ struct js_consumer_settings {
 /* Body of $JS.API.CONSUMER.DURABLE.CREATE.<stream>.<durable>. */
 void js_consumer_create_request(struct buf *out, const struct js_consumer_settings *settings);
 
+/*
+ * Body of $JS.API.CONSUMER.CREATE.<stream>: a passing consumer of the newest message of each
+ * subject, without acknowledgements, gone when nobody has pulled for `inactive_ms`.
+ */
+void js_lookback_create_request(
+	struct buf *out, const char *stream, const char *filter_subject, int64_t inactive_ms);
+
 struct js_consumer_info {
 	struct js_error error;
+	char name[256];
 	char durable[256];
 	char filter_subject[1024];
 	char ack_policy[16];

@@ -48,6 +48,14 @@ struct push_claim *push_claims_take(
 	return claim;
 }
 
+struct push_claim *push_claims_find(const struct push_claims *claims, const char *path)
+{
+	struct push_claim *claim;
+
+	HASH_FIND(by_path, claims->by_path, path, strlen(path), claim);
+	return claim;
+}
+
 void push_claims_release(struct push_claims *claims, struct push_claim *claim)
 {
 	HASH_DELETE(by_path, claims->by_path, claim);

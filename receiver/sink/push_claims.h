@@ -16,6 +16,7 @@ struct push_claim {
 	struct push_holder *holder;
 	uint64_t round;                /* the holder's, when it last asked for this */
 	struct push_type_holder types; /* what the group holds of the families; its user's */
+	bool is_pushed;                /* its user's: something was sent there */
 	TAILQ_ENTRY(push_claim) of_holder;
 	UT_hash_handle by_path;
 	char path[];
@@ -42,6 +43,9 @@ void push_holder_init(struct push_holder *holder);
  */
 struct push_claim *push_claims_take(struct push_claims *claims, struct push_holder *holder,
 	const char *path, bool *is_repeated);
+
+/* NULL where nobody holds it. */
+struct push_claim *push_claims_find(const struct push_claims *claims, const char *path);
 
 void push_claims_release(struct push_claims *claims, struct push_claim *claim);
 void push_claims_release_all(struct push_claims *claims, struct push_holder *holder);

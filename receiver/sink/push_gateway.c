@@ -29,6 +29,7 @@
 #include "receiver/sink/push_answer.h"
 #include "receiver/sink/push_health.h"
 #include "receiver/sink/push_job.h"
+#include "receiver/sink/push_marks.h"
 #include "receiver/sink/push_report.h"
 #include "receiver/sink/push_survey.h"
 
@@ -38,6 +39,8 @@
 #define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
 /* Of the gateway's /metrics: half a million samples take 64 MB. */
 #define SURVEY_LIMIT_BYTES ((size_t)256 << 20)
+/* Where max_age is off, as newest.c's for silence. */
+#define ORPHAN_DEFAULT_MS (5 * 60 * 1000)
 /* As often a survey may time out in a row before pushes go on without. */
 #define SURVEY_TIMEOUTS 3
 
@@ -55,6 +58,16 @@ struct push_gateway {
 	struct fetch *fetch;
 	struct push_claims *claims;
 	struct push_types *types;
+	struct push_marks *marks;
+	/* Groups that nobody claims, see sweep: one DELETE at a time, taking turns with the rest.
+	 */
+	bool orphans_are_due;
+	bool is_second_survey;     /* asked for, to see whose marks are still renewed */
+	int64_t orphans_before_ms; /* what it said to be older may go; 0: it has not come */
+	struct push_mark *orphan;  /* being deleted */
+	struct fetch_transfer *orphan_transfer;
+	bool orphan_had_turn;
+	size_t held_by_orphan; /* targets whose frame in flight waits for that */
 	bool must_survey;
 	struct fetch_transfer *survey; /* NULL: not running */
 	int survey_timeouts;           /* in a row */
@@ -184,18 +197,23 @@ static bool drop_removal(struct push_job *job)
 static bool begin_push(struct push_gateway *gateway, struct target *target)
 {
 	struct push_state *state = state_of(gateway, target);
+	enum newest_outcome outcome;
 	struct push_job *job;
 
 	if (state->job != NULL && !drop_removal(state->job)) {
 		state->is_held = true;
 		return false;
 	}
-	job = push_job_new(&gateway->maker, state);
+	job = push_job_new(&gateway->maker, state, &outcome);
 	count_groups(gateway);
-	if (job == NULL)
-		newest_end(gateway->context.newest, target, NEWEST_REFUSED, clock_wall_ms());
-	else
+	if (job != NULL) {
 		begin_job(gateway, job);
+	} else if (outcome == NEWEST_RETRY) {
+		state->is_held = true;
+		gateway->held_by_orphan++;
+	} else {
+		newest_end(gateway->context.newest, target, outcome, clock_wall_ms());
+	}
 	return job != NULL;
 }
 
@@ -274,6 +292,52 @@ static void send_survey(struct push_gateway *gateway)
 	free(url);
 }
 
+static void on_orphan(void *arg, struct fetch_result *result);
+
+/* False if there is none to be deleted now. */
+static bool delete_orphan(struct push_gateway *gateway)
+{
+	struct fetch_request request = {
+		.method = "DELETE",
+		.timeout_ms = gateway->settings->timeout_ms,
+		.body_limit_bytes = ANSWER_LIMIT_BYTES,
+	};
+	char *url;
+
+	if (gateway->orphan != NULL || !gateway->orphans_are_due || gateway->is_stopping)
+		return false;
+	gateway->orphan =
+		push_marks_orphan(gateway->marks, gateway->claims, gateway->orphans_before_ms);
+	if (gateway->orphan == NULL)
+		return false;
+	gateway->orphan->is_going = true;
+	gateway->orphan_had_turn = true;
+	request.url = url = xasprintf("%s%s", gateway->base_url, gateway->orphan->path);
+	series_inc(gateway->deletes);
+	gateway->running++;
+	gateway->orphan_transfer = fetch_start(gateway->fetch, &request, on_orphan, gateway);
+	free(url);
+	return true;
+}
+
+/* False if there is nothing to do. */
+static bool send_next(struct push_gateway *gateway)
+{
+	struct push_job *job;
+	struct push_step *step;
+
+	if (!gateway->orphan_had_turn && delete_orphan(gateway))
+		return true;
+	gateway->orphan_had_turn = false;
+	job = next_job(gateway);
+	if (job == NULL)
+		return delete_orphan(gateway);
+	step = &job->steps[job->next++];
+	update_turn(job);
+	send_step(step);
+	return true;
+}
+
 /* Begins what may begin; nothing beside a survey. */
 static void pump(struct push_gateway *gateway)
 {
@@ -282,16 +346,8 @@ static void pump(struct push_gateway *gateway)
 		send_survey(gateway);
 	if (gateway->must_survey)
 		return;
-	while (gateway->running < allowed(gateway)) {
-		struct push_job *job = next_job(gateway);
-		struct push_step *step;
-
-		if (job == NULL)
-			return;
-		step = &job->steps[job->next++];
-		update_turn(job);
-		send_step(step);
-	}
+	while (gateway->running < allowed(gateway) && send_next(gateway))
+		continue;
 }
 
 /* Ending. */
@@ -388,6 +444,7 @@ static void on_taken(struct push_step *step, const struct fetch_result *result)
 		series_observe(gateway->seconds, result->duration_s);
 		return;
 	}
+	push_marks_forget(gateway->marks, step->claim->path);
 	push_claims_release(gateway->claims, step->claim);
 	step->claim = NULL;
 	count_groups(gateway);
@@ -463,7 +520,56 @@ static void on_answer(void *arg, struct fetch_result *result)
 	pump(gateway);
 }
 
+/* Groups that nobody claims. */
+
+static void let_go_held(struct push_gateway *gateway)
+{
+	struct push_state *state, *next;
+
+	if (gateway->held_by_orphan == 0)
+		return;
+	gateway->held_by_orphan = 0;
+	for (state = TAILQ_FIRST(&gateway->targets); state != NULL; state = next) {
+		next = TAILQ_NEXT(state, of_sink);
+		if (!state->is_held || state->job != NULL)
+			continue;
+		state->is_held = false;
+		newest_end(gateway->context.newest, state->target, NEWEST_RETRY, clock_wall_ms());
+	}
+}
+
+static void on_orphan(void *arg, struct fetch_result *result)
+{
+	struct push_gateway *gateway = arg;
+	struct push_mark *orphan = gateway->orphan;
+	struct push_answer answer;
+
+	gateway->orphan = NULL;
+	gateway->orphan_transfer = NULL;
+	gateway->running--;
+	orphan->is_going = false;
+	push_answer_read(&answer, result);
+	if (answer.meaning == PUSH_RETRY) {
+		lose_gateway(gateway, &answer, result->retry_after_ms);
+	} else if (answer.meaning == PUSH_REFUSED) {
+		orphan->is_refused = true;
+	} else {
+		push_marks_gone(gateway->marks, orphan);
+		series_inc(metrics_series(
+			gateway->context.metrics, RM_GROUPS_DELETED, gateway->base.name, "orphan"));
+	}
+	let_go_held(gateway);
+	pump(gateway);
+}
+
 /* Surveys. */
+
+static int64_t orphan_bound_ms(const struct push_gateway *gateway)
+{
+	int64_t max_age_ms = gateway->context.settings->max_age_ms;
+
+	return max_age_ms > 0 ? max_age_ms : ORPHAN_DEFAULT_MS;
+}
 
 /* `survey` may be empty. */
 static void take_survey(struct push_gateway *gateway, const struct push_survey *survey)
@@ -480,6 +586,8 @@ static void take_survey(struct push_gateway *gateway, const struct push_survey *
 				gateway->types, slice_from(family->name), family->type);
 	}
 	push_types_end_survey(gateway->types);
+	push_marks_survey(
+		gateway->marks, survey, gateway->settings->publisher_label, gateway->claims);
 }
 
 /* Why the answer says nothing of the gateway's content; true if it does. */
@@ -498,6 +606,8 @@ static bool read_survey(
 	ok = push_survey_parse(&survey, buf_slice(&result->body), err) == 0;
 	if (ok)
 		take_survey(gateway, &survey);
+	if (ok && gateway->is_second_survey && gateway->orphans_before_ms == 0)
+		gateway->orphans_before_ms = clock_wall_ms() - orphan_bound_ms(gateway);
 	push_survey_fini(&survey);
 	return ok;
 }
@@ -581,6 +691,25 @@ static void forget(struct sink *sink, struct target *target)
 	target->sink_state = NULL;
 }
 
+/*
+ * Groups that no target of the stream has claimed for so long are of targets that ended while no
+ * receiver ran. The gateway is read once more first: another receiver's targets have new marks.
+ */
+static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
+{
+	struct push_gateway *gateway = from_sink(sink);
+	int64_t bound_ms = orphan_bound_ms(gateway);
+
+	gateway->orphans_are_due = gateway->settings->delete_stale && trusted_since_ms != 0 &&
+				   now_ms - trusted_since_ms > bound_ms;
+	if (!gateway->orphans_are_due || gateway->is_stopping)
+		return;
+	if (!gateway->is_second_survey &&
+		push_marks_orphan(gateway->marks, gateway->claims, now_ms - bound_ms) != NULL)
+		gateway->is_second_survey = gateway->must_survey = true;
+	pump(gateway);
+}
+
 static size_t running(const struct sink *sink)
 {
 	return from_sink(sink)->running;
@@ -609,6 +738,7 @@ static void on_part_closed(struct push_gateway *gateway)
 	while (!TAILQ_EMPTY(&gateway->targets))
 		forget(&gateway->base, TAILQ_FIRST(&gateway->targets)->target);
 	push_claims_free(gateway->claims);
+	push_marks_free(gateway->marks);
 	push_types_free(gateway->types);
 	free(gateway->base_url);
 	free(gateway->shown_url);
@@ -641,6 +771,10 @@ static void close_sink(struct sink *sink, void (*on_closed)(void *arg), void *ar
 		fetch_cancel(gateway->survey);
 		gateway->running--;
 	}
+	if (gateway->orphan_transfer != NULL) {
+		fetch_cancel(gateway->orphan_transfer);
+		gateway->running--;
+	}
 	fetch_close(gateway->fetch, on_fetch_closed, gateway);
 	uv_close((uv_handle_t *)&gateway->timer, on_timer_closed);
 }
@@ -652,6 +786,7 @@ static const struct sink_ops push_gateway_ops = {
 	.running = running,
 	.stop = stop,
 	.is_ready = is_ready,
+	.sweep = sweep,
 	.close = close_sink,
 };
 
@@ -692,6 +827,7 @@ struct sink *push_gateway_open(
 	gateway->fetch = fetch_open(context->loop, &options);
 	gateway->claims = push_claims_new();
 	gateway->types = push_types_new();
+	gateway->marks = push_marks_new();
 	gateway->must_survey = true;
 	gateway->maker = (struct push_maker){
 		.sink = settings->name,
@@ -699,6 +835,7 @@ struct sink *push_gateway_open(
 		.settings = settings,
 		.claims = gateway->claims,
 		.types = gateway->types,
+		.marks = gateway->marks,
 	};
 	gateway->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
 	gateway->health = (struct push_health){

@@ -11,6 +11,8 @@
 #include "receiver/sink/push_body.h"
 #include "receiver/sink/push_path.h"
 
+/* For targets that never said theirs. */
+#define INTERVAL_DEFAULT_MS (60 * 1000)
 /* Lines about single targets in LOG_REPEAT_INTERVAL_MS. */
 #define MAX_TARGET_LINES 30
 
@@ -63,8 +65,35 @@ static void discard(struct push_maker *maker, const struct target *target, const
 
 /* Claims. */
 
+/* A clock reset is a step back of more than that. */
+static int64_t reset_bound_ms(const struct push_maker *maker, const struct target *target)
+{
+	int64_t interval_ms = target->interval_ms > 0 ? target->interval_ms : INTERVAL_DEFAULT_MS;
+	int64_t max_age_ms = maker->context->settings->max_age_ms;
+
+	return 2 * interval_ms > max_age_ms ? 2 * interval_ms : max_age_ms;
+}
+
+static enum push_mark_verdict judge_mark(
+	const struct push_maker *maker, const struct target *target, const char *path)
+{
+	return push_marks_judge(maker->marks, path, target->in_flight->scrape.time_ms,
+		reset_bound_ms(maker, target));
+}
+
+static void say_foreign(struct push_maker *maker, struct push_state *state, const char *path)
+{
+	discard(maker, state->target, "foreign_group");
+	log_limited(&maker->foreign, LOG_WARN,
+		"a group of the Push Gateway was pushed by somebody else, without our mark, and is "
+		"left alone; delete it there if this target is to have the place",
+		LOG_S("sink", maker->sink), LOG_S("path", path),
+		LOG_S("publisher", state->target->publisher), LOG_S("job", state->target->job),
+		LOG_S("instance", state->target->instance));
+}
+
 /* NULL where another target holds the group, or where the path came twice in this round. */
-static struct push_claim *claim_path(
+static struct push_claim *take_path(
 	struct push_maker *maker, struct push_state *state, const char *path)
 {
 	bool is_repeated = false;
@@ -85,6 +114,22 @@ static struct push_claim *claim_path(
 		LOG_S("holder_publisher", holder->publisher), LOG_S("holder_job", holder->job),
 		LOG_S("holder_instance", holder->instance));
 	return NULL;
+}
+
+/* As take_path, for a group other than the target's own: one that shows newer things waits. */
+static struct push_claim *claim_path(
+	struct push_maker *maker, struct push_state *state, const char *path)
+{
+	switch (judge_mark(maker, state->target, path)) {
+	case PUSH_MARK_FOREIGN:
+		say_foreign(maker, state, path);
+		return NULL;
+	case PUSH_MARK_LATER:
+	case PUSH_MARK_GOING:
+		return NULL;
+	default:
+		return take_path(maker, state, path);
+	}
 }
 
 /* From a frame to the bodies of its groups. */
@@ -225,7 +270,7 @@ static void make_body(struct push_maker *maker, struct push_state *state,
 
 /* Jobs. */
 
-static void add_puts(struct push_job *job, struct push_body *body)
+static void add_puts(struct push_maker *maker, struct push_job *job, struct push_body *body)
 {
 	for (size_t i = 0; i < body->count; i++) {
 		struct push_group *group = &body->groups[i];
@@ -234,6 +279,8 @@ static void add_puts(struct push_job *job, struct push_body *body)
 		if (group->holder == NULL)
 			continue;
 		step = add_step(job, container_of(group->holder, struct push_claim, types));
+		step->claim->is_pushed = true;
+		push_marks_forget(maker->marks, step->claim->path);
 		step->body = buf_take(&group->body);
 		step->is_own = i == 0;
 	}
@@ -260,19 +307,66 @@ static size_t count_claims(const struct push_state *state)
 	return count;
 }
 
-/* The claim on the target's own group, NULL if its frame must be refused untouched. */
-static struct push_claim *claim_own(
-	struct push_maker *maker, struct push_state *state, const struct push_target *pushed)
+static void say_reset(struct push_maker *maker, const struct target *target, const char *path)
+{
+	tally_clock_reset(maker->context->tally, slice_from(target->publisher));
+	log_limited(&maker->clock_reset, LOG_WARN,
+		"a group of the Push Gateway shows a time far ahead of the scrape; taken as a "
+		"reset "
+		"of its poller's clock",
+		LOG_S("sink", maker->sink), LOG_S("path", path));
+}
+
+/*
+ * The claim on the target's own group, or NULL and what becomes of its frame. A group that
+ * shows this very scrape or a newer one, of a receiver before us, is the target's all the same.
+ */
+static struct push_claim *claim_own_path(struct push_maker *maker, struct push_state *state,
+	const char *path, enum newest_outcome *outcome)
+{
+	enum push_mark_verdict verdict = judge_mark(maker, state->target, path);
+
+	*outcome = NEWEST_REFUSED;
+	switch (verdict) {
+	case PUSH_MARK_FOREIGN:
+		say_foreign(maker, state, path);
+		return NULL;
+	case PUSH_MARK_GOING:
+		*outcome = NEWEST_RETRY;
+		return NULL;
+	case PUSH_MARK_LATER:
+		(void)take_path(maker, state, path);
+		*outcome = NEWEST_BEHIND;
+		return NULL;
+	case PUSH_MARK_SAME:
+		/* One that is not acked yet may have come in part only: it goes once more. */
+		if (state->target->in_flight->reply.len > 0)
+			break;
+		(void)take_path(maker, state, path);
+		*outcome = NEWEST_THERE;
+		return NULL;
+	case PUSH_MARK_RESET:
+		say_reset(maker, state->target, path);
+		break;
+	default:
+		break;
+	}
+	return take_path(maker, state, path);
+}
+
+static struct push_claim *claim_own(struct push_maker *maker, struct push_state *state,
+	const struct push_target *pushed, enum newest_outcome *outcome)
 {
 	struct push_claim *claim;
 	struct buf path = {0};
 
+	*outcome = NEWEST_REFUSED;
 	if (pushed->labels->count > PUSH_MAX_TARGET_LABELS) {
 		discard(maker, state->target, "too_many_labels");
 		return NULL;
 	}
 	push_path(&path, pushed->job, pushed->instance, pushed->publisher, pushed->labels);
-	claim = claim_path(maker, state, buf_cstr(&path));
+	claim = claim_own_path(maker, state, buf_cstr(&path), outcome);
 	buf_free(&path);
 	return claim;
 }
@@ -286,7 +380,8 @@ static struct push_job *allocate(struct push_state *state, size_t steps)
 	return job;
 }
 
-struct push_job *push_job_new(struct push_maker *maker, struct push_state *state)
+struct push_job *push_job_new(
+	struct push_maker *maker, struct push_state *state, enum newest_outcome *outcome)
 {
 	struct push_target pushed = describe(maker, state->target);
 	struct push_claim *own;
@@ -294,12 +389,12 @@ struct push_job *push_job_new(struct push_maker *maker, struct push_state *state
 	struct push_job *job;
 
 	state->holder.round++;
-	own = claim_own(maker, state, &pushed);
+	own = claim_own(maker, state, &pushed, outcome);
 	if (own == NULL)
 		return NULL;
 	make_body(maker, state, &pushed, own, &body);
 	job = allocate(state, body.count + count_claims(state));
-	add_puts(job, &body);
+	add_puts(maker, job, &body);
 	add_deletes(job, state->holder.round);
 	push_body_fini(&body);
 	state->target->in_flight->was_judged = true;

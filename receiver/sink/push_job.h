@@ -8,6 +8,7 @@
  */
 #include "common/core/log.h"
 #include "receiver/sink/push_claims.h"
+#include "receiver/sink/push_marks.h"
 #include "receiver/sink/sink.h"
 
 struct push_job;
@@ -19,8 +20,9 @@ struct push_maker {
 	const struct push_gateway_settings *settings;
 	struct push_claims *claims;
 	struct push_types *types;
+	struct push_marks *marks;
 	struct series *parse_errors, *rewrite_seconds;
-	struct log_limit conflict, loop, undecodable;
+	struct log_limit conflict, foreign, clock_reset, loop, undecodable;
 	uint64_t lines_since_ms; /* see push_may_log */
 	size_t lines;
 };
@@ -68,10 +70,12 @@ struct push_job {
 bool push_may_log(struct push_maker *maker, const struct log_limit *limit);
 
 /*
- * The job for the target's frame in flight. NULL where that is to be refused without touching the
- * gateway: its own group belongs to another target, say. At least one step.
+ * The job for the target's frame in flight. NULL where the gateway is not to be touched, with what
+ * is to become of the frame: its own group belongs to another, say, or shows what is newer. After
+ * NEWEST_RETRY it has to wait for a deletion. At least one step.
  */
-struct push_job *push_job_new(struct push_maker *maker, struct push_state *state) MUST_CHECK;
+struct push_job *push_job_new(struct push_maker *maker, struct push_state *state,
+	enum newest_outcome *outcome) MUST_CHECK;
 
 /* Deletes all that the target holds, which must be something. */
 struct push_job *push_job_new_removal(struct push_state *state) MUST_CHECK;

@@ -211,10 +211,30 @@ static uint32_t family_of_sample(struct reader *r, const struct expo_line *line,
 	return last;
 }
 
+/* The gateway's own series of each group; 0 where no push of it ever succeeded. */
+static bool tells_a_push(const struct expo_line *line)
+{
+	return !line->name_quoted && slice_is(line->name, "push_time_seconds") &&
+	       expo_value(line->value) > 0;
+}
+
+/* The labels of the line have been read. */
+static void add_foreign_group(struct reader *r)
+{
+	struct push_survey *s = r->survey;
+
+	s->foreign_groups = grow(s->foreign_groups, s->foreign_group_count,
+		&s->foreign_group_capacity, sizeof(*s->foreign_groups));
+	s->foreign_groups[s->foreign_group_count] = (struct push_survey_group){.time_ms = 0};
+	set_labels(r, &s->foreign_groups[s->foreign_group_count++].labels);
+}
+
 static void note_holder(struct reader *r, const struct expo_line *line, uint32_t family)
 {
 	struct push_survey_group *group = group_of_sample(r, line);
 
+	if (group == NULL && tells_a_push(line))
+		add_foreign_group(r);
 	if (group == NULL) {
 		r->survey->families[family].is_foreign = true;
 		return;
@@ -321,6 +341,9 @@ void push_survey_fini(struct push_survey *survey)
 		labels_free(&survey->groups[i].labels);
 		free(survey->groups[i].families);
 	}
+	for (size_t i = 0; i < survey->foreign_group_count; i++)
+		labels_free(&survey->foreign_groups[i].labels);
+	free(survey->foreign_groups);
 	for (size_t i = 0; i < survey->family_count; i++)
 		free(survey->families[i].name);
 	free(survey->groups);

@@ -27,6 +27,9 @@ struct push_survey_family {
 struct push_survey {
 	struct push_survey_group *groups;
 	size_t group_count, group_capacity;
+	/* Without a mark, but pushed to with success: somebody else's. Labels only. */
+	struct push_survey_group *foreign_groups;
+	size_t foreign_group_count, foreign_group_capacity;
 	struct push_survey_family *families; /* in the order of the exposition */
 	size_t family_count, family_capacity;
 };

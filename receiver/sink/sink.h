@@ -30,6 +30,11 @@ struct sink_ops {
 	void (*wake)(struct sink *sink);
 	/* The target is silent: end what is shown of it, then newest_forget it. */
 	void (*silent)(struct sink *sink, struct target *target);
+	/*
+	 * Every second or so: what the sink shows of targets that nobody has heard of since
+	 * `trusted_since_ms` may end, as in newest_sweep.
+	 */
+	void (*sweep)(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms);
 	/* Free target->sink_state. */
 	void (*forget)(struct sink *sink, struct target *target);
 	/* Requests in flight. */

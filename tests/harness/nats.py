@@ -204,6 +204,14 @@ class Nats:
             return True
         wait_until(is_deleted, what=f"{durable} is deleted")
 
+    def delete_consumer(self, stream, durable):
+        """nats-server 2.9 may fail to remove the folder of one in use, though the consumer is gone."""
+        try:
+            self.api(f"CONSUMER.DELETE.{stream}.{durable}")
+        except NatsError as error:
+            if "directory not empty" not in str(error):
+                raise
+
     def is_acked(self, stream, durable):
         """Whether the durable is there and has nothing left, neither to deliver nor to be acked."""
         try:

@@ -38,6 +38,9 @@ static struct test {
 	struct js_delivery last;
 	uint64_t generation;
 	bool closes_on_message, closes_on_state, is_closed;
+	int bindings;
+	bool is_made;
+	int64_t unacked;
 	uint64_t sequence; /* of the last message delivered */
 } test;
 
@@ -71,6 +74,14 @@ static void on_state(void *arg)
 		close_consumer();
 }
 
+static void on_bound(void *arg, bool is_made, int64_t unacked)
+{
+	assert_ptr_equal(arg, &test);
+	test.bindings++;
+	test.is_made = is_made;
+	test.unacked = unacked;
+}
+
 static void open_consumer(int64_t start_age_ms)
 {
 	const struct consumer_options options = {
@@ -83,6 +94,7 @@ static void open_consumer(int64_t start_age_ms)
 		.start_age_ms = start_age_ms,
 		.on_message = on_message,
 		.on_state = on_state,
+		.on_bound = on_bound,
 		.arg = &test,
 	};
 
@@ -653,6 +665,136 @@ static void test_ack(void **state)
 	assert_int_equal(consumer_counts(test.consumer)->acks, 1);
 }
 
+/* -- another receiver on the same durable ---------------------------------------------------- */
+
+#define JUDGED 39000 /* after binding: until then a lost request may have taken some */
+#define MEMORY 60000
+
+static void skip_one(void)
+{
+	test.sequence++;
+	message(0);
+}
+
+static void reconnect(void)
+{
+	fake_down("bye");
+	fake_up();
+	assert_true(fake_answer(INFO, GOOD(CREATED1, 0)));
+}
+
+static void hand_over(void)
+{
+	status(409, "Leadership Change");
+	message(0);
+}
+
+static void unreadable(void)
+{
+	deliver((struct nats_incoming){.reply = SLICE("$JS.ACK.S.d.1.a.7.1.0")});
+}
+
+static void fall_back(void)
+{
+	test.sequence = 0;
+	message(0);
+}
+
+static void nothing(void)
+{
+}
+
+static const struct {
+	const char *name;
+	uint64_t wait_ms;
+	void (*before)(void);
+	bool is_seen;
+} gaps[] = {
+	{"a gap", JUDGED, nothing, true},
+	{"too soon after binding", JUDGED - 1, nothing, false},
+	{"over a reconnect", JUDGED, reconnect, false},
+	{"another server takes over", JUDGED, hand_over, false},
+	{"one that cannot be read", JUDGED, unreadable, false},
+	{"numbers that fell back, and a gap", JUDGED, fall_back, true},
+};
+
+/* Keeps the request alive: without heartbeats it would count as lost. */
+static void pass(uint64_t ms)
+{
+	for (uint64_t end = fake_time.now_us + ms * 1000; fake_time.now_us < end;) {
+		uint64_t left_ms = (end - fake_time.now_us) / 1000;
+
+		fake_advance(left_ms < BEAT ? left_ms : BEAT);
+		status(100, "Idle Heartbeat");
+	}
+}
+
+static void test_gaps(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(gaps); i++) {
+		print_message("%s\n", gaps[i].name);
+		setup(state);
+		open_bound(GOOD(CREATED1, 0));
+		message(0);
+		pass(gaps[i].wait_ms);
+		message(0);
+		gaps[i].before();
+		skip_one();
+		assert_int_equal(consumer_is_shared(test.consumer), gaps[i].is_seen);
+		assert_int_equal(consumer_is_ready(test.consumer, NULL), !gaps[i].is_seen);
+		assert_int_equal(consumer_counts(test.consumer)->jumps, gaps[i].is_seen);
+		assert_int_equal(fake_log_count("error another receiver"), gaps[i].is_seen);
+		teardown(state);
+	}
+}
+
+static void test_sharing_is_forgotten(void **state)
+{
+	struct buf why = {0};
+
+	(void)state;
+	open_bound(GOOD(CREATED1, 0));
+	message(0);
+	pass(JUDGED);
+	skip_one();
+	assert_false(consumer_is_ready(test.consumer, &why));
+	assert_string_equal(buf_cstr(&why),
+		"durable \"d\" of stream \"S\" is pulled from by another receiver too");
+	buf_free(&why);
+	pass(MEMORY / 2);
+	skip_one();
+	pass(MEMORY - 1);
+	assert_false(consumer_is_ready(test.consumer, NULL));
+	pass(1);
+	assert_true(consumer_is_ready(test.consumer, NULL));
+	assert_int_equal(consumer_counts(test.consumer)->jumps, 2);
+	assert_int_equal(test.states, 3);
+}
+
+static void test_bindings_are_told(void **state)
+{
+	(void)state;
+	fake_link.is_up = true;
+	open_consumer(80000);
+	assert_true(fake_answer(INFO, NO_DURABLE));
+	assert_int_equal(test.bindings, 0);
+	assert_true(fake_answer(CREATE, GOOD(CREATED1, 0)));
+	assert_int_equal(test.bindings, 1);
+	assert_true(test.is_made);
+	fake_down("bye");
+	fake_up();
+	assert_true(fake_answer(INFO,
+		"{\"created\":\"" CREATED1 "\",\"config\":{" CONFIG "},\"num_ack_pending\":7}"));
+	assert_int_equal(test.bindings, 2);
+	assert_false(test.is_made);
+	assert_int_equal(test.unacked, 7);
+	fake_down("bye");
+	fake_up();
+	assert_true(fake_end(INFO, NATS_REPLY_DENIED, "no"));
+	assert_int_equal(test.bindings, 3);
+	assert_int_equal(test.unacked, -1);
+}
+
 static void test_closes_from_inside_on_message(void **state)
 {
 	(void)state;
@@ -717,6 +859,9 @@ int main(void)
 		TEST(test_empty_at_start_is_caught_up),
 		cmocka_unit_test(test_arrivals),
 		TEST(test_ack),
+		cmocka_unit_test(test_gaps),
+		TEST(test_sharing_is_forgotten),
+		TEST(test_bindings_are_told),
 		TEST(test_closes_from_inside_on_message),
 		cmocka_unit_test(test_closes_from_inside_on_state),
 	};

@@ -20,7 +20,7 @@ struct record {
 	struct newest *newest;
 	struct buf acks;  /* replies in order, each followed by a space */
 	struct buf fates; /* "seq:fate " */
-	int ready, silent, forgotten, resets;
+	int ready, silent, forgotten, resets, unacked;
 };
 
 static void on_ready(void *arg)
@@ -101,6 +101,7 @@ struct frame_spec {
 	const char *reply;     /* NULL: the sequence */
 	const char *publisher; /* NULL: dc1 */
 	bool is_legacy;
+	bool is_lookback; /* without a reply */
 };
 
 static struct frame *make_frame(struct frame_spec spec)
@@ -121,6 +122,9 @@ static struct frame *make_frame(struct frame_spec spec)
 	frame->generation = spec.generation;
 	frame->stream_seq = spec.seq;
 	frame->stored_ms = NOW_MS + spec.stored_ms;
+	frame->is_lookback = spec.is_lookback;
+	if (spec.is_lookback)
+		return frame;
 	if (spec.reply != NULL)
 		buf_append_str(&frame->reply, spec.reply);
 	else
@@ -335,6 +339,71 @@ static void test_a_redelivery_of_an_older_generation_is_not_acked_early(void **s
 	finish(&record);
 }
 
+static void count_unacked(void *arg, struct slice reply)
+{
+	assert_true(reply.len > 0);
+	((struct record *)arg)->unacked++;
+}
+
+static void test_a_lookback_is_not_acked(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 1, on_silent);
+	OFFER(&record, .instance = "a", .seq = 5, .is_lookback = true);
+	OFFER(&record, .instance = "b", .seq = 6, .is_lookback = true);
+	expect(&record, "6:over_limit ", "");
+	newest_each_unacked(record.newest, count_unacked, &record);
+	assert_int_equal(record.unacked, 0);
+	OFFER(&record, .instance = "a", .seq = 4);
+	expect(&record, "6:over_limit 4:redelivered ", "4 ");
+	target = newest_begin(record.newest, NOW_MS);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	expect(&record, "6:over_limit 4:redelivered 5:delivered ", "4 ");
+	OFFER(&record, .instance = "a", .seq = 5);
+	expect(&record, "6:over_limit 4:redelivered 5:delivered 5:redelivered ", "4 5 ");
+	finish(&record);
+}
+
+static void test_the_durable_lends_a_lookback_its_reply(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, .instance = "a", .seq = 5, .is_lookback = true);
+	OFFER(&record, .instance = "a", .seq = 5);
+	newest_each_unacked(record.newest, count_unacked, &record);
+	assert_int_equal(record.unacked, 1);
+	OFFER(&record, .instance = "a", .seq = 5, .is_lookback = true);
+	target = newest_begin(record.newest, NOW_MS);
+	expect(&record, "5:redelivered 5:redelivered ", "");
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	expect(&record, "5:redelivered 5:redelivered 5:delivered ", "5 ");
+	finish(&record);
+}
+
+static void test_what_the_sink_shows_already(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, .instance = "a", .seq = 1);
+	target = newest_begin(record.newest, NOW_MS);
+	newest_end(record.newest, target, NEWEST_BEHIND, NOW_MS);
+	expect(&record, "1:out_of_order ", "1 ");
+	OFFER(&record, .instance = "a", .seq = 2, .time_ms = 1000);
+	target = newest_begin(record.newest, NOW_MS);
+	newest_end(record.newest, target, NEWEST_THERE, NOW_MS);
+	expect(&record, "1:out_of_order 2:redelivered ", "1 2 ");
+	finish(&record);
+}
+
 static void test_waiting_bytes_follow_a_redelivery(void **state)
 {
 	struct buf reply = {0};
@@ -483,6 +552,9 @@ int main(void)
 		cmocka_unit_test(test_a_new_generation_starts_its_sequences_over),
 		cmocka_unit_test(test_a_new_generation_repeats_what_was_seen),
 		cmocka_unit_test(test_a_redelivery_of_an_older_generation_is_not_acked_early),
+		cmocka_unit_test(test_a_lookback_is_not_acked),
+		cmocka_unit_test(test_the_durable_lends_a_lookback_its_reply),
+		cmocka_unit_test(test_what_the_sink_shows_already),
 		cmocka_unit_test(test_waiting_bytes_follow_a_redelivery),
 		cmocka_unit_test(test_a_backlog_behind_a_delivery_is_cheap),
 		cmocka_unit_test(test_silence),
