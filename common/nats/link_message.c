@@ -122,6 +122,16 @@ struct slice nats_incoming_body(const struct nats_incoming *message)
 		natsMsg_GetData(message->message), (size_t)natsMsg_GetDataLength(message->message)};
 }
 
+size_t nats_incoming_bytes(const struct nats_incoming *message)
+{
+	const char *begin = natsMsg_GetSubject(message->message);
+	const char *body = natsMsg_GetData(message->message);
+	size_t body_bytes = (size_t)natsMsg_GetDataLength(message->message);
+	size_t before = body > begin ? (size_t)(body - begin) : 0;
+
+	return sizeof(*message) + before + body_bytes;
+}
+
 /* The header block as it came, NULs and all; empty if there is none or if it is not one. */
 static struct slice header_block(const struct nats_incoming *message)
 {

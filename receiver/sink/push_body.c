@@ -46,6 +46,8 @@ struct builder {
 	size_t item_count, item_capacity;
 	struct family *families;
 	size_t family_count, family_capacity;
+	size_t path_bytes; /* of all groups */
+	size_t help_bytes; /* written to groups other than the first */
 	struct push_index families_by_name, groups_by_key, items_by_series;
 	struct slice last_name; /* and its family: samples of one name mostly come in a row */
 	uint32_t last_family;
@@ -278,13 +280,19 @@ static struct push_labels labels_of_key(const struct builder *b, const size_t *e
 static int open_group(struct builder *b, const size_t *ends, struct err *err)
 {
 	struct push_labels labels = labels_of_key(b, ends);
+	size_t path_bytes;
 
 	if (b->body->count == PUSH_MAX_GROUPS)
 		return err_setf(err, "it exposes more than %d combinations of job and instance",
 			PUSH_MAX_GROUPS);
-	if (add_group(b->body, &labels)->path.len > PUSH_MAX_PATH_BYTES)
+	path_bytes = add_group(b->body, &labels)->path.len;
+	if (path_bytes > PUSH_MAX_PATH_BYTES)
 		return err_setf(err, "its labels make a group path of more than %d bytes",
 			PUSH_MAX_PATH_BYTES);
+	b->path_bytes += path_bytes;
+	if (b->path_bytes > PUSH_MAX_PATHS_BYTES)
+		return err_setf(err, "its labels make group paths of more than %d bytes in all",
+			PUSH_MAX_PATHS_BYTES);
 	return 0;
 }
 
@@ -449,6 +457,14 @@ static void append_line(struct run *run, struct place line)
 	*last = line;
 }
 
+/* Whether the family's HELP goes into the group. */
+static bool may_help(struct builder *b, const struct family *family, uint32_t group)
+{
+	if (group > 0)
+		b->help_bytes += family->help.len;
+	return family->help.len > 0 && b->help_bytes <= PUSH_MAX_HELP_BYTES;
+}
+
 static void append_item(struct builder *b, struct run *run, const struct item *item)
 {
 	struct family *family = &b->families[item->family];
@@ -459,7 +475,7 @@ static void append_item(struct builder *b, struct run *run, const struct item *i
 			end_run(run);
 			buf_append_str(run->out, push_own_families[item->family].metadata);
 		}
-		if (family->help.len > 0)
+		if (may_help(b, family, item->group))
 			append_line(run, family->help);
 		if (family->type_line.len > 0)
 			append_line(run, family->type_line);

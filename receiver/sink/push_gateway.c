@@ -337,6 +337,16 @@ static void regain_gateway(struct push_gateway *gateway)
 		push_health_gain(&gateway->health);
 }
 
+static void release_claim(struct push_step *step)
+{
+	struct push_gateway *gateway = step->job->gateway;
+
+	push_claims_release(gateway->claims, step->claim);
+	step->claim = NULL;
+	(void)push_state_charge(&gateway->maker, step->job->state);
+	count_groups(gateway);
+}
+
 static void on_taken(struct push_step *step, const struct fetch_result *result)
 {
 	struct push_gateway *gateway = step->job->gateway;
@@ -346,9 +356,7 @@ static void on_taken(struct push_step *step, const struct fetch_result *result)
 		series_observe(gateway->seconds, result->duration_s);
 		return;
 	}
-	push_claims_release(gateway->claims, step->claim);
-	step->claim = NULL;
-	count_groups(gateway);
+	release_claim(step);
 	series_inc(metrics_series(gateway->context.metrics, RM_GROUPS_DELETED, gateway->base.name,
 		step->job->is_removal ? "silent" : "vanished"));
 }
@@ -374,9 +382,7 @@ static void on_refused(struct push_step *step, const struct push_answer *answer)
 
 	say_refused(gateway, step, answer->words);
 	if (step->is_delete) {
-		push_claims_release(gateway->claims, step->claim);
-		step->claim = NULL;
-		count_groups(gateway);
+		release_claim(step);
 		return;
 	}
 	step->job->was_refused = true;
