@@ -41,11 +41,13 @@ allow_starting() {
 	fi
 }
 
+# Without systemctl nothing runs the unit now, but a systemd installed later would: it takes away the
+# links that mean "enabled", as systemctl does.
 disable_unit() {
 	if command -v systemctl >/dev/null; then
 		as_root systemctl --quiet disable "$1" 2>/dev/null
 	else
-		as_root deb-systemd-helper disable "$1" >/dev/null 2>&1
+		as_root find /etc/systemd/system -type l -name "$1" -delete
 	fi
 }
 

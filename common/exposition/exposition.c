@@ -73,20 +73,29 @@ static bool take_quoted(struct reader *r, struct slice *text)
 	return true;
 }
 
-/* The same for a name, which has to be on one line. */
+/* The same for a name, which has to be on one line: what is wrong with it is looked for there. */
 static bool take_quoted_name(struct reader *r, struct slice *name)
 {
-	const char *nul, *newline;
+	const char *start = r->at + 1, *at;
 
-	if (!take_quoted(r, name))
+	for (at = start; at < r->end && *at != '"'; at++) {
+		at += *at == '\\' && at + 1 < r->end;
+		if (*at == '\n') {
+			fail(r, at, "newline in a name");
+			return false;
+		}
+		if (*at == '\0') {
+			fail(r, at, "NUL byte in a name");
+			return false;
+		}
+	}
+	if (at == r->end) {
+		fail(r, r->at, "quote that is never closed");
 		return false;
-	nul = memchr(name->ptr, '\0', name->len);
-	newline = memchr(name->ptr, '\n', name->len);
-	if (newline != NULL)
-		fail(r, newline, "newline in a name");
-	else if (nul != NULL)
-		fail(r, nul, "NUL byte in a name");
-	return nul == NULL && newline == NULL;
+	}
+	*name = slice_between(start, at);
+	r->at = at + 1;
+	return true;
 }
 
 /* The same for a name that will be stored. */
@@ -240,6 +249,14 @@ static enum expo_kind read_sample(struct reader *r, struct expo_line *line)
 	return at_line_end(r) ? EXPO_SAMPLE : read_timestamp(r, line);
 }
 
+/* Passes over blanks where Prometheus' lexer does not see NULs either. */
+static const char *skip_unseen(const char *at, const char *end)
+{
+	while (at < end && (char_is(*at, CHAR_BLANK) || *at == '\0'))
+		at++;
+	return at;
+}
+
 /* Reads the name behind HELP or TYPE, and the rest of the line less one byte that separates it. */
 static bool read_meta(struct reader *r, struct expo_line *line)
 {
@@ -276,7 +293,8 @@ static enum expo_kind read_help(struct reader *r, struct expo_line *line)
 	invalid = expo_invalid_utf8(line->text);
 	if (invalid != NULL)
 		return fail(r, invalid, "help text is not valid UTF-8");
-	if (skip_class(line->text.ptr, r->at, CHAR_BLANK) == r->at)
+	/* The byte in front of the text is among the blanks, or they are the text. */
+	if (line->text.len > 0 && skip_unseen(line->text.ptr - 1, r->at) == r->at)
 		line->text.len = 0;
 	return EXPO_HELP;
 }
@@ -316,13 +334,23 @@ static enum expo_kind read_comment(struct reader *r, bool nul_ends)
 	return EXPO_END;
 }
 
-/* Takes "HELP" or "TYPE" with the blank that makes it more than a comment. */
+/*
+ * Takes "HELP" or "TYPE" with the blank that makes it more than a comment. Prometheus' lexer does
+ * not see NULs behind the first letter.
+ */
 static bool take_keyword(struct reader *r, const char *keyword)
 {
-	if (r->end - r->at < 5 || memcmp(r->at, keyword, 4) != 0 || !char_is(r->at[4], CHAR_BLANK))
+	const char *at = r->at;
+
+	for (; *keyword != '\0'; keyword++) {
+		if (at == r->end || *at != *keyword)
+			return false;
+		for (at++; at < r->end && *at == '\0';)
+			at++;
+	}
+	if (at == r->end || !char_is(*at, CHAR_BLANK))
 		return false;
-	r->at += 5;
-	skip_blanks(r);
+	r->at = skip_unseen(at, r->end);
 	return true;
 }
 

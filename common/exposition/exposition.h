@@ -15,9 +15,11 @@
  * - a label value may be empty, which means that the label is not there;
  * - HELP and TYPE may be repeated, contradict each other, come after the samples, or name nothing;
  *   their name, if quoted, may be empty or invalid UTF-8. All other text is valid UTF-8;
- * - a NUL byte where a line begins, or in a comment, is the end of the input.
+ * - a NUL byte where a line or a comment begins, or in one without a blank behind its '#', is the
+ *   end of the input. NUL bytes in and behind the keywords HELP and TYPE are passed over.
  * Refused although Prometheus takes it: a label that is repeated while one of its values is empty
- * (Prometheus drops all of them), and NUL bytes beside, not in, a quoted label value.
+ * (Prometheus drops all of them), NUL bytes beside, not in, a quoted label value, raw newlines in
+ * quoted names, and blanks before a name without quotes (Prometheus 3 makes them a part of it).
  *
  * Source: https://prometheus.io/docs/instrumenting/exposition_formats/ and the behaviour of
  * Prometheus' own text parser.

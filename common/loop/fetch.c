@@ -8,11 +8,13 @@
  *
  * The user's callbacks are called only while draining or from `refusals`, never below a call of the
  * user, so that they may start, cancel and close. Easy handles exist for transfers in flight, plus
- * a few idle ones; connections and resolved names live in the multi handle.
+ * a few idle ones; connections live in the multi handles. At the end of each transfer libcurl walks
+ * all connections of the multi handle, so that there are several of them, and a host has its own.
  */
 #include "common/loop/fetch_internal.h"
 
 #include "common/core/clock.h"
+#include "common/core/hash.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,21 +22,29 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#define MAX_IDLE_EASIES 64
-#define EVENTS_AT_ONCE  256
+#define MAX_IDLE_EASIES       64
+#define EVENTS_AT_ONCE        256
+#define CONNECTIONS_PER_SHARD 32 /* and twice as many, as hosts do not spread evenly */
+#define MAX_SHARDS            256
 
 TAILQ_HEAD(fetch_list, fetch_transfer);
 
-struct fetch {
+struct fetch_shard {
+	struct fetch *fetch;
 	CURLM *multi;
+	uv_timer_t timer; /* curl's */
+	bool is_in_timer;
+};
+
+struct fetch {
+	struct fetch_shard *shards;
+	size_t shard_count;
 	int epoll_fd;
 	uv_poll_t poll;
-	uv_timer_t timer;    /* curl's */
 	uv_timer_t refusals; /* completes what could not be started */
 	struct fetch_list running, refused, idle;
 	size_t running_count, idle_count;
 	char *user_agent;
-	bool is_in_timer;
 	bool is_closing;
 	int open_handles;
 	void (*on_closed)(void *arg);
@@ -113,7 +123,7 @@ static void unlink_transfer(struct fetch_transfer *transfer)
 {
 	take_off(transfer);
 	transfer->fetch->running_count--;
-	curl_multi_remove_handle(transfer->fetch->multi, transfer->easy);
+	curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
 }
 
 static void complete(struct fetch_transfer *transfer)
@@ -142,15 +152,15 @@ static void on_done(struct fetch_transfer *transfer, CURLcode code)
 	complete(transfer);
 }
 
-static void drain(struct fetch *fetch)
+static void drain(struct fetch_shard *shard)
 {
 	struct fetch_transfer *transfer;
 	const CURLMsg *message;
 	CURLcode code;
 	int left;
 
-	while (!fetch->is_closing &&
-		(message = curl_multi_info_read(fetch->multi, &left)) != NULL) {
+	while (!shard->fetch->is_closing &&
+		(message = curl_multi_info_read(shard->multi, &left)) != NULL) {
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		code = message->data.result;
@@ -159,12 +169,18 @@ static void drain(struct fetch *fetch)
 	}
 }
 
-static void act(struct fetch *fetch, curl_socket_t socket, int what)
+static void act(struct fetch_shard *shard, curl_socket_t socket, int what)
 {
 	int running;
 
-	curl_multi_socket_action(fetch->multi, socket, what, &running);
-	drain(fetch);
+	curl_multi_socket_action(shard->multi, socket, what, &running);
+	drain(shard);
+}
+
+/* What epoll keeps of a socket: whose it is, and its number. */
+static uint64_t watch_key(const struct fetch_shard *shard, curl_socket_t socket)
+{
+	return (uint64_t)(shard - shard->fetch->shards) << 32 | (uint32_t)socket;
 }
 
 /* An event of a descriptor that an earlier one of the batch closed is no harm: curl looks itself.
@@ -180,8 +196,9 @@ static void on_readable(uv_poll_t *poll, int status, int readable)
 	count = epoll_wait(fetch->epoll_fd, events, EVENTS_AT_ONCE, 0);
 	for (int i = 0; i < count && !fetch->is_closing; i++) {
 		uint32_t got = events[i].events;
+		uint64_t key = events[i].data.u64;
 
-		act(fetch, events[i].data.fd,
+		act(&fetch->shards[key >> 32], (curl_socket_t)(uint32_t)key,
 			(got & EPOLLIN ? CURL_CSELECT_IN : 0) |
 				(got & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
 				(got & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0));
@@ -190,48 +207,49 @@ static void on_readable(uv_poll_t *poll, int status, int readable)
 
 static void on_timer(uv_timer_t *timer)
 {
-	struct fetch *fetch = container_of(timer, struct fetch, timer);
+	struct fetch_shard *shard = container_of(timer, struct fetch_shard, timer);
 
-	fetch->is_in_timer = true;
-	act(fetch, CURL_SOCKET_TIMEOUT, 0);
-	fetch->is_in_timer = false;
+	shard->is_in_timer = true;
+	act(shard, CURL_SOCKET_TIMEOUT, 0);
+	shard->is_in_timer = false;
 }
 
 static int on_curl_timer(CURLM *multi, long timeout_ms, void *arg)
 {
-	struct fetch *fetch = arg;
+	struct fetch_shard *shard = arg;
 
 	(void)multi;
 	/* libuv runs timers of 0 ms started by timers at once, again and again: sockets would
 	 * starve. */
-	if (timeout_ms == 0 && fetch->is_in_timer)
+	if (timeout_ms == 0 && shard->is_in_timer)
 		timeout_ms = 1;
-	if (fetch->is_closing || timeout_ms < 0)
-		uv_timer_stop(&fetch->timer);
+	if (shard->fetch->is_closing || timeout_ms < 0)
+		uv_timer_stop(&shard->timer);
 	else
-		uv_timer_start(&fetch->timer, on_timer, (uint64_t)timeout_ms, 0);
+		uv_timer_start(&shard->timer, on_timer, (uint64_t)timeout_ms, 0);
 	return 0;
 }
 
 static int on_curl_socket(CURL *easy, curl_socket_t socket, int what, void *arg, void *watched)
 {
-	struct fetch *fetch = arg;
-	struct epoll_event event = {.data.fd = socket};
+	struct fetch_shard *shard = arg;
+	int epoll_fd = shard->fetch->epoll_fd;
+	struct epoll_event event = {.data.u64 = watch_key(shard, socket)};
 
 	(void)easy;
 	if (what == CURL_POLL_REMOVE) {
 		/* It may be closed already, and gone from the set with that. */
-		(void)epoll_ctl(fetch->epoll_fd, EPOLL_CTL_DEL, socket, NULL);
+		(void)epoll_ctl(epoll_fd, EPOLL_CTL_DEL, socket, NULL);
 		return 0;
 	}
 	event.events =
 		(what & CURL_POLL_IN ? EPOLLIN : 0u) | (what & CURL_POLL_OUT ? EPOLLOUT : 0u);
-	if (watched != NULL && epoll_ctl(fetch->epoll_fd, EPOLL_CTL_MOD, socket, &event) == 0)
+	if (watched != NULL && epoll_ctl(epoll_fd, EPOLL_CTL_MOD, socket, &event) == 0)
 		return 0;
-	if (epoll_ctl(fetch->epoll_fd, EPOLL_CTL_ADD, socket, &event) < 0 &&
-		(errno != EEXIST || epoll_ctl(fetch->epoll_fd, EPOLL_CTL_MOD, socket, &event) < 0))
+	if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, socket, &event) < 0 &&
+		(errno != EEXIST || epoll_ctl(epoll_fd, EPOLL_CTL_MOD, socket, &event) < 0))
 		return -1;
-	curl_multi_assign(fetch->multi, socket, fetch);
+	curl_multi_assign(shard->multi, socket, shard);
 	return 0;
 }
 
@@ -253,12 +271,22 @@ static int64_t clamp_timeout(int64_t ms)
 	return ms < 1 ? 1 : ms > INT_MAX ? INT_MAX : ms;
 }
 
+/* By scheme, host and port as they are written. */
+static struct fetch_shard *shard_of(struct fetch *fetch, const char *url)
+{
+	const char *host = strstr(url, "://");
+	size_t len = host == NULL ? 0 : (size_t)(host + 3 - url);
+
+	len += strcspn(url + len, "/?#");
+	return &fetch->shards[hash64(url, len) % fetch->shard_count];
+}
+
 static void hand_to_curl(struct fetch_transfer *transfer, const struct fetch_request *request)
 {
 	struct fetch *fetch = transfer->fetch;
 
 	if (fetch_easy_set_request(transfer, request) == 0) {
-		CURLMcode code = curl_multi_add_handle(fetch->multi, transfer->easy);
+		CURLMcode code = curl_multi_add_handle(transfer->shard->multi, transfer->easy);
 
 		if (code == CURLM_OK) {
 			put(transfer, &fetch->running);
@@ -278,6 +306,7 @@ struct fetch_transfer *fetch_start(struct fetch *fetch, const struct fetch_reque
 
 	assert(!fetch->is_closing);
 	transfer = new_transfer(fetch);
+	transfer->shard = shard_of(fetch, request->url);
 	transfer->callback = callback;
 	transfer->arg = arg;
 	transfer->start_us = clock_mono_us();
@@ -316,6 +345,35 @@ static void must(bool done)
 		abort();
 }
 
+static void open_shard(struct fetch *fetch, struct fetch_shard *shard, uv_loop_t *loop)
+{
+	shard->fetch = fetch;
+	must((shard->multi = curl_multi_init()) != NULL);
+	must(uv_timer_init(loop, &shard->timer) == 0);
+	fetch->open_handles++;
+	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
+	curl_multi_setopt(shard->multi, CURLMOPT_SOCKETDATA, shard);
+	curl_multi_setopt(shard->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
+	curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard);
+}
+
+static void open_shards(struct fetch *fetch, size_t max_idle, uv_loop_t *loop)
+{
+	size_t count = max_idle / CONNECTIONS_PER_SHARD;
+	size_t most;
+
+	count = count < 1 ? 1 : count > MAX_SHARDS ? MAX_SHARDS : count;
+	fetch->shards = xcalloc(count, sizeof(*fetch->shards));
+	fetch->shard_count = count;
+	most = count == 1 ? max_idle : 2 * (max_idle / count + 1);
+	for (size_t i = 0; i < count; i++) {
+		open_shard(fetch, &fetch->shards[i], loop);
+		if (max_idle > 0)
+			curl_multi_setopt(fetch->shards[i].multi, CURLMOPT_MAXCONNECTS,
+				most > LONG_MAX ? LONG_MAX : (long)most);
+	}
+}
+
 struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 {
 	static uv_once_t once = UV_ONCE_INIT;
@@ -326,22 +384,12 @@ struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 	TAILQ_INIT(&fetch->refused);
 	TAILQ_INIT(&fetch->idle);
 	fetch->user_agent = options->user_agent != NULL ? xstrdup(options->user_agent) : NULL;
-	must((fetch->multi = curl_multi_init()) != NULL);
 	must((fetch->epoll_fd = epoll_create1(EPOLL_CLOEXEC)) >= 0);
 	must(uv_poll_init(loop, &fetch->poll, fetch->epoll_fd) == 0);
 	must(uv_poll_start(&fetch->poll, UV_READABLE, on_readable) == 0);
-	must(uv_timer_init(loop, &fetch->timer) == 0);
 	must(uv_timer_init(loop, &fetch->refusals) == 0);
-	fetch->open_handles = 3;
-	curl_multi_setopt(fetch->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);
-	curl_multi_setopt(fetch->multi, CURLMOPT_SOCKETDATA, fetch);
-	curl_multi_setopt(fetch->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
-	curl_multi_setopt(fetch->multi, CURLMOPT_TIMERDATA, fetch);
-	if (options->max_idle_connections > 0)
-		curl_multi_setopt(fetch->multi, CURLMOPT_MAXCONNECTS,
-			options->max_idle_connections > LONG_MAX
-				? LONG_MAX
-				: (long)options->max_idle_connections);
+	fetch->open_handles = 2;
+	open_shards(fetch, options->max_idle_connections, loop);
 	return fetch;
 }
 
@@ -354,6 +402,7 @@ static void on_handle_closed(uv_handle_t *handle)
 	if (--fetch->open_handles > 0)
 		return;
 	close(fetch->epoll_fd);
+	free(fetch->shards);
 	free(fetch->user_agent);
 	free(fetch);
 	if (on_closed != NULL)
@@ -366,7 +415,7 @@ static void free_all(struct fetch_list *list)
 
 	while ((transfer = TAILQ_FIRST(list)) != NULL) {
 		take_off(transfer);
-		curl_multi_remove_handle(transfer->fetch->multi, transfer->easy);
+		curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
 		free_transfer(transfer);
 	}
 }
@@ -385,8 +434,10 @@ void fetch_close(struct fetch *fetch, void (*on_closed)(void *arg), void *arg)
 	free_all(&fetch->running);
 	free_all(&fetch->refused);
 	free_all(&fetch->idle);
-	curl_multi_cleanup(fetch->multi);
+	for (size_t i = 0; i < fetch->shard_count; i++) {
+		curl_multi_cleanup(fetch->shards[i].multi);
+		close_handle(fetch, (uv_handle_t *)&fetch->shards[i].timer);
+	}
 	close_handle(fetch, (uv_handle_t *)&fetch->poll);
-	close_handle(fetch, (uv_handle_t *)&fetch->timer);
 	close_handle(fetch, (uv_handle_t *)&fetch->refusals);
 }

@@ -14,7 +14,7 @@ struct fetch;
 struct fetch_transfer;
 
 struct fetch_options {
-	size_t max_idle_connections; /* kept alive in all; 0: libcurl's default */
+	size_t max_idle_connections; /* about so many in all; 0: libcurl's default */
 	const char *user_agent;
 };
 

@@ -20,6 +20,7 @@ struct fetch_transfer {
 	TAILQ_ENTRY(fetch_transfer) link;
 	struct fetch_list *list; /* the one it is in */
 	struct fetch *fetch;
+	struct fetch_shard *shard; /* of its host; in no other multi handle */
 	CURL *easy;
 	struct curl_slist *headers;
 	char curl_error[CURL_ERROR_SIZE];

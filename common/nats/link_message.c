@@ -6,14 +6,18 @@
  * 3.13 that walks a list for each repeated header and frees it by recursion, so that one message of
  * a hostile publisher (a megabyte of "a:b" lines) holds the caller for many seconds and then
  * overflows a stack; up to 3.10 it also reads an empty value as the line that follows. A message
- * whose headers were never asked for carries them as they came, in one allocation: subject NUL
- * [reply NUL] [headers NUL] body NUL, in all of 3.x.
+ * whose headers were never asked for carries them as they came; link_layout.c proves where.
+ *
+ * Without that proof natsMsgHeader_Get it is, which is weaker. Where the trial could not be made,
+ * the library is most likely one of those, so that the size is still bounded by the addresses,
+ * without a look at what is there: a hostile message costs less than a second and a shallow stack.
+ * Where the layout is another one, nothing public tells the size of the headers, and the library
+ * has to take care of itself.
  */
 #include "common/nats/link_internal.h"
+#include "common/nats/link_layout.h"
 
 #include <stdatomic.h>
-
-_Static_assert(NATS_VERSION_MAJOR == 3, "see how this cnats lays out natsMsg, then extend this");
 
 /* What a server takes on one protocol line is 4096 bytes by default, for subject and reply. */
 #define SUBJECT_MAX_BYTES 3072
@@ -124,30 +128,26 @@ struct slice nats_incoming_body(const struct nats_incoming *message)
 
 size_t nats_incoming_bytes(const struct nats_incoming *message)
 {
-	const char *begin = natsMsg_GetSubject(message->message);
-	const char *body = natsMsg_GetData(message->message);
-	size_t body_bytes = (size_t)natsMsg_GetDataLength(message->message);
-	size_t before = body > begin ? (size_t)(body - begin) : 0;
+	struct slice headers;
 
-	return sizeof(*message) + before + body_bytes;
+	if (!link_layout_gap(message->message, &headers))
+		headers.len = 0;
+	return sizeof(*message) + nats_incoming_subject(message).len +
+	       nats_incoming_reply(message).len + headers.len + nats_incoming_body(message).len;
 }
+
+/* --- Headers, read in place. */
 
 /* The header block as it came, NULs and all; empty if there is none or if it is not one. */
 static struct slice header_block(const struct nats_incoming *message)
 {
-	struct slice before = nats_incoming_reply(message);
-	struct slice block = {NULL, 0};
-	const char *body = natsMsg_GetData(message->message);
+	struct slice block;
 
-	if (before.len == 0)
-		before = nats_incoming_subject(message);
-	block.ptr = before.ptr + before.len + 1;
-	if (body <= block.ptr)
-		return (struct slice){NULL, 0};
-	block.len = (size_t)(body - block.ptr) - 1;
-	if (block.len > HEADERS_MAX_BYTES || block.len < STATUS_LINE.len ||
+	if (!link_layout_gap(message->message, &block) || block.len <= STATUS_LINE.len ||
+		block.len > HEADERS_MAX_BYTES + 1 ||
 		memcmp(block.ptr, STATUS_LINE.ptr, STATUS_LINE.len) != 0)
 		return (struct slice){NULL, 0};
+	block.len--; /* the NUL */
 	return block;
 }
 
@@ -179,7 +179,8 @@ static struct slice trimmed(struct slice s)
 	return s;
 }
 
-bool nats_incoming_header(void *message, const char *name, struct slice *value)
+static bool header_in_place(
+	const struct nats_incoming *message, const char *name, struct slice *value)
 {
 	struct slice block = header_block(message);
 	struct slice line;
@@ -196,23 +197,78 @@ bool nats_incoming_header(void *message, const char *name, struct slice *value)
 	return false;
 }
 
-int nats_incoming_status(const struct nats_incoming *message, struct slice *description)
+/* "404 No Messages" of the status line; false if there is no header block. */
+static bool status_in_place(const struct nats_incoming *message, struct slice *status)
 {
 	struct slice block = header_block(message);
 	struct slice line;
+
+	if (!next_line(&block, &line))
+		return false;
+	*status = trimmed((struct slice){line.ptr + STATUS_LINE.len, line.len - STATUS_LINE.len});
+	return true;
+}
+
+/* --- Headers, read by cnats. */
+
+static bool library_may_read(const struct nats_incoming *message)
+{
+	struct slice gap;
+
+	return link_layout() == LINK_LAYOUT_OTHER || !link_layout_gap(message->message, &gap) ||
+	       gap.len <= HEADERS_MAX_BYTES + 1;
+}
+
+static bool header_by_library(
+	const struct nats_incoming *message, const char *name, struct slice *value)
+{
+	const char *text = NULL;
+
+	if (!library_may_read(message) ||
+		natsMsgHeader_Get(message->message, name, &text) != NATS_OK)
+		return false;
+	*value = trimmed(slice_from(text == NULL ? "" : text));
+	return true;
+}
+
+/* --- Either way. */
+
+bool nats_incoming_header(void *message, const char *name, struct slice *value)
+{
+	return link_layout() == LINK_LAYOUT_PROVEN ? header_in_place(message, name, value)
+						   : header_by_library(message, name, value);
+}
+
+/* The three digits that `text` begins with; 0 if it does not. */
+static int status_number(struct slice text)
+{
 	int status = 0;
 
-	*description = (struct slice){"", 0};
-	if (!next_line(&block, &line))
-		return 0;
-	line = trimmed((struct slice){line.ptr + STATUS_LINE.len, line.len - STATUS_LINE.len});
-	if (line.len < 3)
+	if (text.len < 3)
 		return 0;
 	for (size_t i = 0; i < 3; i++) {
-		if (line.ptr[i] < '0' || line.ptr[i] > '9')
+		if (text.ptr[i] < '0' || text.ptr[i] > '9')
 			return 0;
-		status = status * 10 + (line.ptr[i] - '0');
+		status = status * 10 + (text.ptr[i] - '0');
 	}
-	*description = trimmed((struct slice){line.ptr + 3, line.len - 3});
+	return status;
+}
+
+int nats_incoming_status(const struct nats_incoming *message, struct slice *description)
+{
+	struct slice text = {"", 0};
+	int status;
+
+	*description = (struct slice){"", 0};
+	if (link_layout() == LINK_LAYOUT_PROVEN) {
+		if (!status_in_place(message, &text) || (status = status_number(text)) == 0)
+			return 0;
+		*description = trimmed((struct slice){text.ptr + 3, text.len - 3});
+		return status;
+	}
+	/* cnats makes headers of the status line. */
+	if (!header_by_library(message, "Status", &text) || (status = status_number(text)) == 0)
+		return 0;
+	(void)header_by_library(message, "Description", description);
 	return status;
 }

@@ -6,6 +6,7 @@
  */
 #include "common/core/backoff.h"
 #include "common/core/clock.h"
+#include "common/nats/link_layout.h"
 #include "common/nats/link_session.h"
 
 #include <pthread.h>
@@ -188,6 +189,7 @@ static void run(void *arg)
 {
 	struct link_worker *worker = arg;
 
+	link_layout_prove();
 	do {
 		run_session(worker);
 		report_down(worker);

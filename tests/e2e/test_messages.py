@@ -68,7 +68,8 @@ def test_a_durable_made_anew_brings_nothing_back(world, client, nats):
     wait_until(lambda: stub.bodies() and "app_requests 9" in stub.bodies()[-1])
     before = len(stub.pushes)
     client.delete_consumer(STREAM, "recv_push_gateway")
-    wait_until(lambda: receiver.total("received_total") == 20, 60)
+    # It may take the server two deletions: then all comes a third time.
+    wait_until(lambda: receiver.total("received_total") >= 20, 60)
     send(client, 99)
     wait_until(lambda: "app_requests 99" in stub.bodies()[-1])
     assert len(stub.pushes) == before + 1

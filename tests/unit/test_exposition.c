@@ -92,6 +92,10 @@ static const struct {
 	{"timestamps", BODY("a 1 0\na 1 1395066363000\na 1 9223372036854775807\n"), 3, NULL},
 	{"NUL ends the input", BODY("a 1\n\0{{{"), 1, NULL},
 	{"NUL in a comment ends it", BODY("a 1\n#x\0y\n{{{"), 1, NULL},
+	{"NUL behind a comment's blank and word", BODY("# x\0y\na 1\n"), 1, NULL},
+	{"NULs in and behind a keyword", BODY("# HE\0LP\0 \0a x\n# T\0\0YPE \0\t\0a gauge\n"), 0,
+		NULL},
+	{"NUL in what is no keyword", BODY("# HEL\0\n# HELP\0x\n# TYPE\0\n#\tTYP\0 1\n"), 0, NULL},
 	{"NUL first in a comment ends it", BODY("a 1\n# \0y\n{{{"), 1, NULL},
 	{"values",
 		BODY("a 0\na -0\na +1\na .5\na 5.\na 1e5\na 1E-5\na 1e+05\na NaN\na nan\na +Inf\n"
@@ -202,8 +206,28 @@ static const struct {
 		"line 1, column 3: expected '=' after the label name"},
 	{"raw newline in a name", BODY("{\"a\nb\"} 1\n"), -1,
 		"line 1, column 4: newline in a name"},
+	{"raw newline in a name, then a backslash before another", BODY("{\"a\nb\\\n\"} 1\n"), -1,
+		"line 1, column 4: newline in a name"},
+	{"raw newline in a name that is never closed", BODY("{\"a\n"), -1,
+		"line 1, column 4: newline in a name"},
+	{"escaped raw newline in a name", BODY("{\"a\\\nb\"} 1\n"), -1,
+		"line 1, column 5: newline in a name"},
+	{"raw newline in the name of help", BODY("# HELP \"a\nb\" x\n"), -1,
+		"line 1, column 10: newline in a name"},
+	{"name that is never closed", BODY("{\"a\\\"} 1"), -1,
+		"line 1, column 2: quote that is never closed"},
+	{"name that ends with a backslash", BODY("{\"a\\"), -1,
+		"line 1, column 2: quote that is never closed"},
+	{"NUL in a name that is never closed", BODY("{\"a\0b\n"), -1,
+		"line 1, column 4: NUL byte in a name"},
+	{"escaped NUL in a name", BODY("{\"a\\\0\"\n\"} 1\n"), -1,
+		"line 1, column 5: NUL byte in a name"},
 	{"NUL in a name", BODY("{\"a\0b\"} 1\n"), -1, "line 1, column 4: NUL byte in a name"},
 	{"help without a name", BODY("# HELP \n"), -1, "line 1, column 8: expected a metric name"},
+	{"NUL in a keyword that lacks a name", BODY("# HE\0LP 1\n"), -1,
+		"line 1, column 9: expected a metric name"},
+	{"NULs behind a keyword that lacks a type", BODY("# TYPE\0 \0a x\n"), -1,
+		"line 1, column 12: unknown metric type"},
 	{"type without a type", BODY("# TYPE a\n"), -1, "line 1, column 9: unknown metric type"},
 	{"type in capitals", BODY("# TYPE a GAUGE\n"), -1,
 		"line 1, column 10: unknown metric type"},
@@ -347,6 +371,45 @@ static void test_slices(void **state)
 				check_line(row, (enum expo_engine)engine);
 }
 
+/* Blanks are no text, nor are NULs behind one; both belong to what is a text otherwise. */
+static const struct {
+	struct slice line, text;
+} help_texts[] = {
+	{{"# HELP a \t ", 11}, {"", 0}},
+	{{"# HELP a \0", 10}, {"", 0}},
+	{{"# HELP a \0 \0\t", 13}, {"", 0}},
+	{{"# HELP a \0x", 11}, {"\0x", 2}},
+	{{"# HELP a x\0 ", 12}, {"x\0 ", 3}},
+	{{"# HELP a-  ", 11}, {"  ", 2}},
+	{{"# HELP a-\0", 10}, {"\0", 1}},
+	{{"# HELP \"a\"\"\t", 12}, {"\t", 1}},
+};
+
+static void check_help_text(size_t row, enum expo_engine engine)
+{
+	struct buf body = {0};
+	struct expo_parser parser;
+	struct expo_line line;
+
+	buf_append_slice(&body, help_texts[row].line);
+	buf_append_str(&body, PADDING);
+	assert_true(expo_init_engine(&parser, buf_slice(&body), engine));
+	assert_int_equal(expo_next(&parser, &line, NULL), EXPO_HELP);
+	if (!slice_eq(line.text, help_texts[row].text))
+		fail_msg("%s, row %zu: %zu bytes of text, expected %zu", engine_names[engine], row,
+			line.text.len, help_texts[row].text.len);
+	buf_free(&body);
+}
+
+static void test_help_texts(void **state)
+{
+	(void)state;
+	for (size_t row = 0; row < ARRAY_LEN(help_texts); row++)
+		for (int engine = EXPO_PORTABLE; engine <= EXPO_AVX2; engine++)
+			if (have_engine((enum expo_engine)engine))
+				check_help_text(row, (enum expo_engine)engine);
+}
+
 static void test_labels(void **state)
 {
 	static const struct {
@@ -463,6 +526,7 @@ int main(void)
 		cmocka_unit_test(test_bodies),
 		cmocka_unit_test(test_an_error_stays),
 		cmocka_unit_test(test_slices),
+		cmocka_unit_test(test_help_texts),
 		cmocka_unit_test(test_labels),
 		cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_legacy_names),
