@@ -23,6 +23,8 @@
 #define SUBJECT_MAX_BYTES 3072
 /* More than any message of ours has; what is larger is read as having no headers. */
 #define HEADERS_MAX_BYTES ((size_t)64 << 10)
+/* What a server can be told to take, headers included. */
+#define PAYLOAD_MAX_BYTES ((size_t)64 << 20)
 
 static const struct slice STATUS_LINE = {"NATS/1.0", 8};
 
@@ -130,7 +132,8 @@ size_t nats_incoming_bytes(const struct nats_incoming *message)
 {
 	struct slice headers;
 
-	if (!link_layout_gap(message->message, &headers))
+	/* In a layout that is not the proven one it may be any number. */
+	if (!link_layout_gap(message->message, &headers) || headers.len > PAYLOAD_MAX_BYTES)
 		headers.len = 0;
 	return sizeof(*message) + nats_incoming_subject(message).len +
 	       nats_incoming_reply(message).len + headers.len + nats_incoming_body(message).len;
