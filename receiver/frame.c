@@ -60,6 +60,9 @@ static int read_legacy(struct frame *frame, struct slice topic, struct err *err)
 	frame->scrape.encoding = ENCODING_GZIP;
 	frame->own_body = buf_take(&legacy.body);
 	frame->body = buf_slice(&frame->own_body);
+	/* All that is wanted of it has been copied. */
+	nats_incoming_free(frame->incoming);
+	frame->incoming = NULL;
 	result = 0;
 out:
 	legacy_fini(&legacy);
@@ -127,5 +130,13 @@ void frame_free(struct frame *frame)
 
 size_t frame_bytes(const struct frame *frame)
 {
-	return sizeof(*frame) + frame->body.len + frame->subject.len + frame->reply.capacity;
+	const struct wire_scrape *scrape = &frame->scrape;
+	size_t names = frame->publisher.len + frame->job.len + frame->instance.len;
+	size_t words = (scrape->error == NULL ? 0 : strlen(scrape->error)) +
+		       (scrape->content_type == NULL ? 0 : strlen(scrape->content_type));
+	size_t message = frame->incoming == NULL ? frame->body.len + frame->subject.len
+						 : nats_incoming_bytes(frame->incoming);
+
+	return sizeof(*frame) + message + names + words + labels_bytes(&scrape->labels) +
+	       frame->reply.capacity;
 }

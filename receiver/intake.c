@@ -118,6 +118,7 @@ static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
 		tally_aged(intake->options.tally, intake->sink->name, frame->job);
 		break;
 	case FATE_OVER_LIMIT:
+	case FATE_OVER_BYTES:
 		tally_discard(intake->options.tally, frame->publisher, frame_fate_name(fate));
 		break;
 	default:
@@ -386,6 +387,7 @@ struct intake *intake_open(const struct intake_options *options)
 	const struct newest_options newest_options = {
 		.max_age_ms = options->settings->max_age_ms,
 		.max_targets_per_publisher = options->settings->max_targets_per_publisher,
+		.max_publisher_bytes = options->settings->max_publisher_bytes,
 		.on_ready = on_ready,
 		.on_silent = on_silent,
 		.on_forget = on_forget,
@@ -437,6 +439,7 @@ void intake_collect(struct intake *intake)
 		{RM_TARGETS, (double)newest_target_count(intake->newest)},
 		{RM_WAITING, (double)newest_waiting_count(intake->newest)},
 		{RM_WAITING_BYTES, (double)newest_waiting_bytes(intake->newest)},
+		{RM_HELD_BYTES, (double)newest_held_bytes(intake->newest)},
 		{RM_IN_FLIGHT, (double)intake->sink->ops->running(intake->sink)},
 		{RM_ACKS, (double)consumer_counts(intake->sources[0].consumer)->acks},
 		{RM_STREAM_PENDING, (double)pending},

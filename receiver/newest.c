@@ -3,6 +3,9 @@
  * The newest scrape of each target. Order is the stream's: by sequence, and by scrape time only to
  * recognise what came late. A frame is decided once (delivered, or known to be useless); its
  * acknowledgement then waits until nothing earlier of the same target is undecided.
+ *
+ * What a publisher makes us hold is charged to its share, and publishers take turns, so that one
+ * that sends more than it should takes neither the memory nor the time of the others.
  */
 #include "receiver/newest.h"
 
@@ -15,6 +18,15 @@
 /* A clock reset is a step back of more than two intervals; this stands in for an unknown interval.
  */
 #define INTERVAL_DEFAULT_MS (60 * 1000)
+/* Publishers with a share of their own; those beyond have one in common. */
+#define MAX_PUBLISHERS 10000
+/* What all publishers together may hold, as a multiple of what one may. */
+#define TOTAL_SHARES 8
+/* Acknowledgements of one publisher that wait for earlier ones. Beyond it they leave at once: what
+ * is not acknowledged counts against what the stream delivers to everybody. */
+#define MAX_HELD_ACKS 100000
+/* Of malloc, for each of the small pieces a target consists of. */
+#define PIECE_OVERHEAD_BYTES 16
 
 struct ack {
 	TAILQ_ENTRY(ack) next;
@@ -23,8 +35,9 @@ struct ack {
 };
 
 struct publisher_share {
-	size_t targets;
-	struct log_limit over_limit;
+	size_t targets, bytes, acks;
+	TAILQ_HEAD(, target) ready;
+	TAILQ_ENTRY(publisher_share) in_turn; /* while one of its targets is ready */
 	UT_hash_handle by_name;
 	char name[];
 };
@@ -33,8 +46,10 @@ struct newest {
 	struct newest_options options;
 	struct target *targets;
 	struct publisher_share *shares;
-	TAILQ_HEAD(, target) ready;
+	TAILQ_HEAD(, publisher_share) turns;
 	size_t waiting_count, waiting_bytes;
+	size_t held_bytes; /* of all shares */
+	struct log_limit over_limit, over_bytes;
 };
 
 static const char *const fate_names[FATE_COUNT] = {
@@ -45,6 +60,7 @@ static const char *const fate_names[FATE_COUNT] = {
 	[FATE_REDELIVERED] = "redelivered",
 	[FATE_REFUSED] = "refused",
 	[FATE_OVER_LIMIT] = "over_limit",
+	[FATE_OVER_BYTES] = "over_bytes",
 };
 
 const char *frame_fate_name(enum frame_fate fate)
@@ -57,8 +73,35 @@ struct newest *newest_new(const struct newest_options *options)
 	struct newest *newest = xcalloc(1, sizeof(*newest));
 
 	newest->options = *options;
-	TAILQ_INIT(&newest->ready);
+	TAILQ_INIT(&newest->turns);
 	return newest;
+}
+
+/* What is held, and whether there is room for more. */
+
+static void charge(struct newest *newest, struct publisher_share *share, size_t bytes)
+{
+	share->bytes += bytes;
+	newest->held_bytes += bytes;
+}
+
+static void discharge(struct newest *newest, struct publisher_share *share, size_t bytes)
+{
+	assert(share->bytes >= bytes);
+	share->bytes -= bytes;
+	newest->held_bytes -= bytes;
+}
+
+/* Once all of them hold more than the whole may, each has an equal part of it. */
+static bool has_room(const struct newest *newest, const struct publisher_share *share, size_t bytes)
+{
+	size_t one = newest->options.max_publisher_bytes;
+	size_t all = one > SIZE_MAX / TOTAL_SHARES ? SIZE_MAX : one * TOTAL_SHARES;
+
+	if (share->bytes + bytes > one)
+		return false;
+	return newest->held_bytes + bytes <= all ||
+	       share->bytes + bytes <= all / HASH_CNT(by_name, newest->shares);
 }
 
 /* Whether (generation, seq) a comes before b. */
@@ -82,6 +125,7 @@ static void release_acks(struct newest *newest, struct target *target)
 		if (blocks(target->in_flight, ack) || blocks(target->waiting, ack))
 			return;
 		TAILQ_REMOVE(&target->acks, ack, next);
+		target->share->acks--;
 		newest->options.on_ack(newest->options.arg, buf_slice(&ack->reply));
 		buf_free(&ack->reply);
 		free(ack);
@@ -104,6 +148,17 @@ static void insert_ack(struct target *target, struct ack *ack)
 		TAILQ_INSERT_AFTER(&target->acks, before, ack, next);
 }
 
+static void hold_ack(struct target *target, struct frame *frame)
+{
+	struct ack *ack = xcalloc(1, sizeof(*ack));
+
+	ack->generation = frame->generation;
+	ack->seq = frame->stream_seq;
+	ack->reply = buf_take(&frame->reply);
+	insert_ack(target, ack);
+	target->share->acks++;
+}
+
 /* Ends a frame that belongs to no target: nothing can precede it. */
 static void decide_alone(struct newest *newest, struct frame *frame, enum frame_fate fate)
 {
@@ -113,21 +168,21 @@ static void decide_alone(struct newest *newest, struct frame *frame, enum frame_
 	frame_free(frame);
 }
 
-static void keep_ack(struct target *target, struct frame *frame)
+/* What was looked back at came without a reply: there is nothing to acknowledge. */
+static void acknowledge(struct newest *newest, struct target *target, struct frame *frame)
 {
-	struct ack *ack = xcalloc(1, sizeof(*ack));
-
-	ack->generation = frame->generation;
-	ack->seq = frame->stream_seq;
-	ack->reply = buf_take(&frame->reply);
-	insert_ack(target, ack);
+	if (frame->reply.len == 0)
+		return;
+	if (target->share->acks < MAX_HELD_ACKS)
+		hold_ack(target, frame);
+	else
+		newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
 }
 
 static void decide(
 	struct newest *newest, struct target *target, struct frame *frame, enum frame_fate fate)
 {
-	if (frame->reply.len > 0)
-		keep_ack(target, frame);
+	acknowledge(newest, target, frame);
 	newest->options.on_fate(newest->options.arg, frame, fate);
 	frame_free(frame);
 	release_acks(newest, target);
@@ -135,13 +190,32 @@ static void decide(
 
 static void set_ready(struct newest *newest, struct target *target, bool is_ready)
 {
+	struct publisher_share *share = target->share;
+
 	if (target->is_ready == is_ready)
 		return;
 	target->is_ready = is_ready;
-	if (is_ready)
-		TAILQ_INSERT_TAIL(&newest->ready, target, ready);
-	else
-		TAILQ_REMOVE(&newest->ready, target, ready);
+	if (is_ready) {
+		if (TAILQ_EMPTY(&share->ready))
+			TAILQ_INSERT_TAIL(&newest->turns, share, in_turn);
+		TAILQ_INSERT_TAIL(&share->ready, target, ready);
+	} else {
+		TAILQ_REMOVE(&share->ready, target, ready);
+		if (TAILQ_EMPTY(&share->ready))
+			TAILQ_REMOVE(&newest->turns, share, in_turn);
+	}
+}
+
+/* The target whose turn it is, NULL if none is ready; its publisher goes behind the others. */
+static struct target *next_ready(struct newest *newest)
+{
+	struct publisher_share *share = TAILQ_FIRST(&newest->turns);
+
+	if (share == NULL)
+		return NULL;
+	TAILQ_REMOVE(&newest->turns, share, in_turn);
+	TAILQ_INSERT_TAIL(&newest->turns, share, in_turn);
+	return TAILQ_FIRST(&share->ready);
 }
 
 /* Empties the waiting place; the frame is the caller's. */
@@ -153,6 +227,7 @@ static struct frame *take_waiting(struct newest *newest, struct target *target)
 	set_ready(newest, target, false);
 	newest->waiting_count--;
 	newest->waiting_bytes -= frame_bytes(frame);
+	discharge(newest, target->share, frame_bytes(frame));
 	return frame;
 }
 
@@ -162,6 +237,7 @@ static void put_waiting(struct newest *newest, struct target *target, struct fra
 	target->waiting = frame;
 	newest->waiting_count++;
 	newest->waiting_bytes += frame_bytes(frame);
+	charge(newest, target->share, frame_bytes(frame));
 	if (target->in_flight == NULL)
 		set_ready(newest, target, true);
 }
@@ -171,46 +247,80 @@ static bool is_stale(const struct newest *newest, int64_t age_from_ms, int64_t n
 	return newest->options.max_age_ms > 0 && now_ms - age_from_ms > newest->options.max_age_ms;
 }
 
-/* All envelopes share one, as anybody who may send them can name any publisher. */
-static struct publisher_share *share_of(struct newest *newest, const struct frame *frame)
+/*
+ * All envelopes have one in common, as anybody who may send them can name any publisher; no name is
+ * empty or has a NUL.
+ */
+static struct slice share_name(const struct newest *newest, const struct frame *frame)
 {
-	struct slice publisher = frame->is_legacy ? SLICE("") : frame->publisher;
+	static const struct slice others = {"", 1};
 	struct publisher_share *share;
 
-	HASH_FIND(by_name, newest->shares, publisher.ptr, publisher.len, share);
+	if (frame->is_legacy)
+		return SLICE("");
+	HASH_FIND(by_name, newest->shares, frame->publisher.ptr, frame->publisher.len, share);
+	return share == NULL && HASH_CNT(by_name, newest->shares) >= MAX_PUBLISHERS
+		       ? others
+		       : frame->publisher;
+}
+
+static struct publisher_share *share_of(struct newest *newest, const struct frame *frame)
+{
+	struct slice name = share_name(newest, frame);
+	struct publisher_share *share;
+
+	HASH_FIND(by_name, newest->shares, name.ptr, name.len, share);
 	if (share == NULL) {
-		share = xcalloc(1, sizeof(*share) + publisher.len + 1);
-		memcpy(share->name, publisher.ptr, publisher.len);
-		HASH_ADD(by_name, newest->shares, name, publisher.len, share);
+		share = xcalloc(1, sizeof(*share) + name.len + 1);
+		memcpy(share->name, name.ptr, name.len);
+		TAILQ_INIT(&share->ready);
+		HASH_ADD(by_name, newest->shares, name, name.len, share);
 	}
 	return share;
 }
 
-static void release_share(struct newest *newest, struct publisher_share *share)
+static void free_if_unused(struct newest *newest, struct publisher_share *share)
 {
-	if (--share->targets > 0)
+	if (share->targets > 0)
 		return;
+	assert(share->bytes == 0);
 	HASH_DELETE(by_name, newest->shares, share);
 	free(share);
 }
 
-/* NULL where the publisher has as many targets as it may. */
-static struct target *new_target(struct newest *newest, const struct frame *frame)
+static void say_over_bytes(struct newest *newest, const struct frame *frame)
 {
-	struct publisher_share *share = share_of(newest, frame);
-	struct target *target;
+	log_limited(&newest->over_bytes, LOG_WARN,
+		"a publisher makes us hold as much as max_publisher_bytes; what it sends is "
+		"dropped",
+		LOG_SL("publisher", frame->publisher), LOG_SL("job", frame->job),
+		LOG_SL("instance", frame->instance),
+		LOG_I("max_publisher_bytes", newest->options.max_publisher_bytes));
+}
 
-	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {
-		log_limited(&share->over_limit, LOG_WARN,
-			"a publisher has more targets than max_targets_per_publisher; the new ones "
-			"are dropped",
-			LOG_SL("publisher", frame->publisher),
-			LOG_I("max_targets_per_publisher",
-				newest->options.max_targets_per_publisher));
-		return NULL;
-	}
-	share->targets++;
-	target = xcalloc(1, sizeof(*target));
+static void say_over_limit(struct newest *newest, const struct frame *frame)
+{
+	log_limited(&newest->over_limit, LOG_WARN,
+		"a publisher has more targets than max_targets_per_publisher; the new ones are "
+		"dropped",
+		LOG_SL("publisher", frame->publisher),
+		LOG_I("max_targets_per_publisher", newest->options.max_targets_per_publisher));
+}
+
+/* What a target costs beside its frames. */
+static size_t own_bytes(const struct frame *frame)
+{
+	size_t names = frame->publisher.len + frame->job.len + frame->instance.len;
+
+	return sizeof(struct target) + names + frame->subject.len + 4 * PIECE_OVERHEAD_BYTES +
+	       labels_bytes(&frame->scrape.labels);
+}
+
+static struct target *new_target(
+	struct newest *newest, struct publisher_share *share, const struct frame *frame)
+{
+	struct target *target = xcalloc(1, sizeof(*target));
+
 	target->share = share;
 	target->publisher = slice_dup(frame->publisher);
 	target->job = slice_dup(frame->job);
@@ -218,8 +328,11 @@ static struct target *new_target(struct newest *newest, const struct frame *fram
 	labels_merge(&target->labels, &frame->scrape.labels);
 	target->subject = slice_dup(frame->subject);
 	target->subject_len = frame->subject.len;
+	target->bytes = own_bytes(frame);
 	TAILQ_INIT(&target->acks);
 	HASH_ADD_KEYPTR(by_subject, newest->targets, target->subject, target->subject_len, target);
+	share->targets++;
+	charge(newest, share, target->bytes);
 	return target;
 }
 
@@ -239,14 +352,16 @@ static struct frame *held_already(const struct target *target, const struct fram
 static void replace_reply(
 	struct newest *newest, struct target *target, struct frame *held, struct frame *frame)
 {
-	if (held == target->waiting)
-		newest->waiting_bytes -= frame_bytes(held);
+	bool is_waiting = held == target->waiting;
+
+	newest->waiting_bytes -= is_waiting ? frame_bytes(held) : 0;
+	discharge(newest, target->share, frame_bytes(held));
 	if (frame->reply.len > 0) {
 		buf_free(&held->reply);
 		held->reply = buf_take(&frame->reply);
 	}
-	if (held == target->waiting)
-		newest->waiting_bytes += frame_bytes(held);
+	charge(newest, target->share, frame_bytes(held));
+	newest->waiting_bytes += is_waiting ? frame_bytes(held) : 0;
 	newest->options.on_fate(newest->options.arg, frame, FATE_REDELIVERED);
 	frame_free(frame);
 }
@@ -302,17 +417,34 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 
 static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t now_ms)
 {
-	struct target *target;
+	struct publisher_share *share;
 
 	if (is_stale(newest, frame->age_from_ms, now_ms)) {
 		decide_alone(newest, frame, FATE_STALE);
 		return;
 	}
-	target = new_target(newest, frame);
-	if (target == NULL)
+	share = share_of(newest, frame);
+	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {
+		say_over_limit(newest, frame);
 		decide_alone(newest, frame, FATE_OVER_LIMIT);
-	else
-		become_newest(newest, target, frame);
+	} else if (!has_room(newest, share, own_bytes(frame) + frame_bytes(frame))) {
+		say_over_bytes(newest, frame);
+		decide_alone(newest, frame, FATE_OVER_BYTES);
+	} else {
+		become_newest(newest, new_target(newest, share, frame), frame);
+		return;
+	}
+	free_if_unused(newest, share);
+}
+
+/* Room for a frame in the place of the one that waits. */
+static bool has_room_instead(
+	const struct newest *newest, const struct target *target, const struct frame *frame)
+{
+	size_t bytes = frame_bytes(frame);
+	size_t instead = target->waiting == NULL ? 0 : frame_bytes(target->waiting);
+
+	return bytes <= instead || has_room(newest, target->share, bytes - instead);
 }
 
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
@@ -331,19 +463,24 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 		decide(newest, target, frame, FATE_STALE);
 	else if (is_late(newest, target, frame))
 		decide(newest, target, frame, FATE_OUT_OF_ORDER);
-	else
+	else if (has_room_instead(newest, target, frame))
 		become_newest(newest, target, frame);
+	else {
+		say_over_bytes(newest, frame);
+		decide(newest, target, frame, FATE_OVER_BYTES);
+	}
 }
 
 struct target *newest_begin(struct newest *newest, int64_t now_ms)
 {
 	struct target *target;
 
-	while ((target = TAILQ_FIRST(&newest->ready)) != NULL) {
+	while ((target = next_ready(newest)) != NULL) {
 		struct frame *frame = take_waiting(newest, target);
 
 		if (!is_stale(newest, frame->age_from_ms, now_ms)) {
 			target->in_flight = frame;
+			charge(newest, target->share, frame_bytes(frame));
 			return target;
 		}
 		decide(newest, target, frame, FATE_STALE);
@@ -376,6 +513,7 @@ void newest_end(
 
 	assert(frame != NULL);
 	target->in_flight = NULL;
+	discharge(newest, target->share, frame_bytes(frame));
 	if (outcome == NEWEST_RETRY) {
 		retry(newest, target, frame, now_ms);
 		return;
@@ -420,21 +558,49 @@ void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_m
 	}
 }
 
-static void free_target(struct newest *newest, struct target *target)
+bool newest_hold(struct newest *newest, struct target *target, size_t bytes)
+{
+	if (bytes > target->sink_bytes &&
+		!has_room(newest, target->share, bytes - target->sink_bytes))
+		return false;
+	discharge(newest, target->share, target->sink_bytes);
+	charge(newest, target->share, bytes);
+	target->sink_bytes = bytes;
+	return true;
+}
+
+static void free_frame(struct newest *newest, struct target *target, struct frame *frame)
+{
+	if (frame != NULL)
+		discharge(newest, target->share, frame_bytes(frame));
+	frame_free(frame);
+}
+
+static void free_acks(struct target *target)
 {
 	struct ack *ack;
+
+	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
+		TAILQ_REMOVE(&target->acks, ack, next);
+		target->share->acks--;
+		buf_free(&ack->reply);
+		free(ack);
+	}
+}
+
+static void free_target(struct newest *newest, struct target *target)
+{
+	struct publisher_share *share = target->share;
 
 	newest->options.on_forget(newest->options.arg, target);
 	HASH_DELETE(by_subject, newest->targets, target);
 	set_ready(newest, target, false);
-	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
-		TAILQ_REMOVE(&target->acks, ack, next);
-		buf_free(&ack->reply);
-		free(ack);
-	}
-	frame_free(target->waiting);
-	frame_free(target->in_flight);
-	release_share(newest, target->share);
+	free_acks(target);
+	free_frame(newest, target, target->waiting);
+	free_frame(newest, target, target->in_flight);
+	discharge(newest, share, target->bytes + target->sink_bytes);
+	share->targets--;
+	free_if_unused(newest, share);
 	labels_free(&target->labels);
 	free(target->publisher);
 	free(target->job);
@@ -462,6 +628,11 @@ size_t newest_waiting_count(const struct newest *newest)
 size_t newest_waiting_bytes(const struct newest *newest)
 {
 	return newest->waiting_bytes;
+}
+
+size_t newest_held_bytes(const struct newest *newest)
+{
+	return newest->held_bytes;
 }
 
 void newest_each_unacked(

@@ -4,7 +4,8 @@
 /*
  * The newest scrape of each target, for a sink that holds only the newest value. It decides what is
  * stale, superseded, out of order or a clock reset, which target is silent, and in which order
- * acknowledgements leave. It delivers nothing itself: the sink takes targets from it. Loop thread.
+ * acknowledgements leave. It bounds what one publisher can make us hold. It delivers nothing
+ *itself: the sink takes targets from it. Loop thread.
  *
  * A target holds at most one frame waiting and one in flight:
  *
@@ -27,6 +28,7 @@ enum frame_fate {
 	FATE_REDELIVERED,  /* seen before */
 	FATE_REFUSED,      /* by the sink, for good */
 	FATE_OVER_LIMIT,   /* max_targets_per_publisher */
+	FATE_OVER_BYTES,   /* max_publisher_bytes */
 	FATE_COUNT,
 };
 const char *frame_fate_name(enum frame_fate fate);
@@ -41,7 +43,8 @@ struct target {
 	TAILQ_ENTRY(target) ready; /* waiting for its turn */
 	bool is_ready;
 	bool is_silent;                /* on_silent was called and nothing came since */
-	struct publisher_share *share; /* its publisher's, for max_targets_per_publisher */
+	struct publisher_share *share; /* its publisher's, for the bounds and the turns */
+	size_t bytes, sink_bytes;      /* charged to it, frames apart */
 	char *subject;
 	size_t subject_len;
 	uint64_t generation, newest_seq;
@@ -53,6 +56,8 @@ struct target {
 struct newest_options {
 	int64_t max_age_ms; /* 0: off */
 	int64_t max_targets_per_publisher;
+	/* All that is held for one; for all together eight times as much. */
+	uint64_t max_publisher_bytes;
 	/* A target became ready: the sink may take it. */
 	void (*on_ready)(void *arg);
 	/* The target is silent: the sink ends what it shows of it; then newest_forget or nothing.
@@ -79,7 +84,8 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
 
 /*
  * The next ready target whose waiting frame is still fresh, now in flight (target->in_flight); NULL
- * if there is none. Stale ones are dropped on the way. First come, first served.
+ * if there is none. Stale ones are dropped on the way. Publishers take turns; of one publisher's
+ * targets the first that came is served first.
  */
 struct target *newest_begin(struct newest *newest, int64_t now_ms);
 
@@ -102,12 +108,20 @@ void newest_end(
  */
 void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_ms);
 
+/*
+ * Says how many bytes the sink holds on to for the target, its frames apart. False, and nothing is
+ * changed, where its publisher may not hold that much; less than before is always taken.
+ */
+bool newest_hold(struct newest *newest, struct target *target, size_t bytes);
+
 /* Frees a target that has neither a waiting frame nor one in flight; others are kept. */
 void newest_forget(struct newest *newest, struct target *target);
 
 size_t newest_target_count(const struct newest *newest);
 size_t newest_waiting_count(const struct newest *newest);
 size_t newest_waiting_bytes(const struct newest *newest);
+/* All that is charged to publishers: frames waiting or in flight, targets, the sink's. */
+size_t newest_held_bytes(const struct newest *newest);
 
 /*
  * Calls `visit` with the reply of every frame not yet decided, for giving them back at shutdown.

@@ -125,6 +125,7 @@ struct settings {
 	uint64_t max_message_bytes; /* 0: what the server takes */
 	uint64_t max_scrape_bytes;  /* receiver: a decoded body */
 	int64_t max_targets_per_publisher;
+	uint64_t max_publisher_bytes;
 	struct stream_settings poller_stream, receiver_stream;
 	struct push_gateway_settings *push_gateways;
 	size_t push_gateway_count;

@@ -601,6 +601,17 @@ static const struct config_key settings_keys[] = {
 		.max = 10000000,
 		.audience = FOR_RECEIVER,
 		.help = "How many targets of one publisher the receiver takes."},
+	{.name = "max_publisher_bytes",
+		.type = CONFIG_SIZE,
+		CONFIG_AT(struct settings, max_publisher_bytes),
+		.fallback = "256MB",
+		.min = MB,
+		.max = 1024 * GB,
+		.audience = FOR_RECEIVER,
+		.help = "How much memory of the receiver one publisher may take: its targets, "
+			"their scrapes waiting or on their way, and its groups at the gateway. "
+			"Beyond it what arrives is dropped and counted. All publishers together "
+			"get eight times as much, then each an equal part."},
 	{.name = "poller_stream",
 		.type = CONFIG_SECTION,
 		CONFIG_AT(struct settings, poller_stream),

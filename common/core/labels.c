@@ -5,6 +5,9 @@
 
 #include "common/core/hash.h"
 
+/* Of malloc, for each text. */
+#define TEXT_OVERHEAD_BYTES 16
+
 /* Where `name` is, or where it belongs. */
 static size_t position_of(const struct labels *labels, struct slice name, bool *found)
 {
@@ -67,6 +70,15 @@ bool labels_equal(const struct labels *a, const struct labels *b)
 			strcmp(a->items[i].value, b->items[i].value) != 0)
 			return false;
 	return true;
+}
+
+size_t labels_bytes(const struct labels *labels)
+{
+	size_t bytes = labels->count * (sizeof(*labels->items) + 2 * TEXT_OVERHEAD_BYTES);
+
+	for (size_t i = 0; i < labels->count; i++)
+		bytes += strlen(labels->items[i].name) + strlen(labels->items[i].value);
+	return bytes;
 }
 
 void labels_free(struct labels *labels)

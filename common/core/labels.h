@@ -27,6 +27,9 @@ void labels_merge(struct labels *to, const struct labels *from);
 bool labels_equal(const struct labels *a, const struct labels *b);
 void labels_free(struct labels *labels);
 
+/* What the set costs in memory, about. */
+size_t labels_bytes(const struct labels *labels);
+
 /* [a-zA-Z_][a-zA-Z0-9_]*: Prometheus' legacy label name. */
 bool label_name_is_valid(struct slice name);
 

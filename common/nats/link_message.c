@@ -23,6 +23,8 @@
 #define SUBJECT_MAX_BYTES 3072
 /* More than any message of ours has; what is larger is read as having no headers. */
 #define HEADERS_MAX_BYTES ((size_t)64 << 10)
+/* What a server can be told to take, headers included. */
+#define PAYLOAD_MAX_BYTES ((size_t)64 << 20)
 
 static const struct slice STATUS_LINE = {"NATS/1.0", 8};
 
@@ -124,6 +126,17 @@ struct slice nats_incoming_body(const struct nats_incoming *message)
 {
 	return (struct slice){
 		natsMsg_GetData(message->message), (size_t)natsMsg_GetDataLength(message->message)};
+}
+
+size_t nats_incoming_bytes(const struct nats_incoming *message)
+{
+	struct slice headers;
+
+	/* In a layout that is not the proven one it may be any number. */
+	if (!link_layout_gap(message->message, &headers) || headers.len > PAYLOAD_MAX_BYTES)
+		headers.len = 0;
+	return sizeof(*message) + nats_incoming_subject(message).len +
+	       nats_incoming_reply(message).len + headers.len + nats_incoming_body(message).len;
 }
 
 /* --- Headers, read in place. */

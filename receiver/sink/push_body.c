@@ -170,13 +170,19 @@ static struct push_labels labels_of_key(const struct builder *b, const size_t *e
 static int open_group(struct builder *b, const size_t *ends, struct err *err)
 {
 	struct push_labels labels = labels_of_key(b, ends);
+	size_t path_bytes;
 
 	if (b->body->count == PUSH_MAX_GROUPS)
 		return err_setf(err, "it exposes more than %d combinations of job and instance",
 			PUSH_MAX_GROUPS);
-	if (add_group(b->body, &labels)->path.len > PUSH_MAX_PATH_BYTES)
+	path_bytes = add_group(b->body, &labels)->path.len;
+	if (path_bytes > PUSH_MAX_PATH_BYTES)
 		return err_setf(err, "its labels make a group path of more than %d bytes",
 			PUSH_MAX_PATH_BYTES);
+	b->path_bytes += path_bytes;
+	if (b->path_bytes > PUSH_MAX_PATHS_BYTES)
+		return err_setf(err, "its labels make group paths of more than %d bytes in all",
+			PUSH_MAX_PATHS_BYTES);
 	return 0;
 }
 
@@ -342,14 +348,23 @@ static void append_line(struct run *run, struct place line)
 	*last = line;
 }
 
-/* HELP and TYPE before the family's first sample in the group. */
-static void append_metadata(struct run *run, uint32_t number, const struct family *family)
+/* Whether the family's HELP goes into the group. */
+static bool may_help(struct builder *b, const struct family *family, size_t group)
 {
-	if (number < PUSH_OWN_COUNT) {
+	if (group > 0)
+		b->help_bytes += family->help.len;
+	return family->help.len > 0 && b->help_bytes <= PUSH_MAX_HELP_BYTES;
+}
+
+/* HELP and TYPE before the family's first sample in the group. */
+static void append_metadata(
+	struct builder *b, struct run *run, const struct item *item, const struct family *family)
+{
+	if (item->family < PUSH_OWN_COUNT) {
 		end_run(run);
-		buf_append_str(run->out, push_own_families[number].metadata);
+		buf_append_str(run->out, push_own_families[item->family].metadata);
 	}
-	if (family->help.len > 0)
+	if (may_help(b, family, item->group))
 		append_line(run, family->help);
 	if (family->type_line.len > 0)
 		append_line(run, family->type_line);
@@ -375,7 +390,7 @@ static void append_item(struct builder *b, struct run *run, const struct item *i
 	if (family->written_in != item->group + 1 && family->refused_in != item->group + 1) {
 		if (admit(b, family, item->group)) {
 			family->written_in = item->group + 1;
-			append_metadata(run, item->family, family);
+			append_metadata(b, run, item, family);
 		} else {
 			family->refused_in = item->group + 1;
 		}

@@ -18,6 +18,11 @@
 /* More groups, or a longer path of one, are refused: no honest target exposes that. */
 #define PUSH_MAX_GROUPS     10000
 #define PUSH_MAX_PATH_BYTES 65536
+/* Of all paths together; the target's own labels are in each. */
+#define PUSH_MAX_PATHS_BYTES (16 << 20)
+/* HELP is repeated in each group as long as that makes no more than this of it, and then left out:
+ * one long text and thousands of groups are few bytes to expose and many to push. */
+#define PUSH_MAX_HELP_BYTES (16 << 20)
 
 struct push_target {
 	struct slice job, instance, publisher; /* publisher empty: not part of the group */

@@ -52,7 +52,9 @@ struct builder {
 	size_t item_count, item_capacity;
 	struct family *families;
 	size_t family_count, family_capacity;
-	struct buf names; /* of families */
+	struct buf names;  /* of families */
+	size_t path_bytes; /* of all groups */
+	size_t help_bytes; /* written to groups other than the first */
 	struct push_index families_by_name, groups_by_key, items_by_series;
 	struct slice last_name; /* and its family: samples of one name mostly come in a row */
 	uint32_t last_family;

@@ -20,9 +20,15 @@ void push_claims_free(struct push_claims *claims)
 	free(claims);
 }
 
+static size_t claim_bytes(size_t path_len)
+{
+	return sizeof(struct push_claim) + path_len + 1;
+}
+
 void push_holder_init(struct push_holder *holder)
 {
 	holder->round = 1;
+	holder->bytes = 0;
 	TAILQ_INIT(&holder->claims);
 }
 
@@ -34,11 +40,12 @@ struct push_claim *push_claims_take(
 
 	HASH_FIND(by_path, claims->by_path, path, len, claim);
 	if (claim == NULL) {
-		claim = xcalloc(1, sizeof(*claim) + len + 1);
+		claim = xcalloc(1, claim_bytes(len));
 		claim->holder = holder;
 		memcpy(claim->path, path, len);
 		HASH_ADD(by_path, claims->by_path, path, len, claim);
 		TAILQ_INSERT_TAIL(&holder->claims, claim, of_holder);
+		holder->bytes += claim_bytes(len);
 	}
 	if (claim->holder != holder)
 		return claim;
@@ -61,6 +68,7 @@ void push_claims_release(struct push_claims *claims, struct push_claim *claim)
 	HASH_DELETE(by_path, claims->by_path, claim);
 	TAILQ_REMOVE(&claim->holder->claims, claim, of_holder);
 	push_types_release(&claim->types);
+	claim->holder->bytes -= claim_bytes(strlen(claim->path));
 	free(claim);
 }
 

@@ -25,6 +25,7 @@ struct push_claim {
 /* Embedded in what holds groups; init with push_holder_init. */
 struct push_holder {
 	uint64_t round; /* raised by the owner: what was not asked for since has vanished */
+	size_t bytes;   /* what its claims cost */
 	TAILQ_HEAD(push_claim_list, push_claim) claims;
 };
 

@@ -434,6 +434,18 @@ static void regain_gateway(struct push_gateway *gateway)
 		push_health_gain(&gateway->health);
 }
 
+/* `end`: push_claims_release or push_claims_abandon. */
+static void end_claim(
+	struct push_step *step, void (*end)(struct push_claims *claims, struct push_claim *claim))
+{
+	struct push_gateway *gateway = step->job->gateway;
+
+	end(gateway->claims, step->claim);
+	step->claim = NULL;
+	(void)push_state_charge(&gateway->maker, step->job->state);
+	count_groups(gateway);
+}
+
 static void on_taken(struct push_step *step, const struct fetch_result *result)
 {
 	struct push_gateway *gateway = step->job->gateway;
@@ -445,9 +457,7 @@ static void on_taken(struct push_step *step, const struct fetch_result *result)
 		return;
 	}
 	push_marks_forget(gateway->marks, step->claim->path);
-	push_claims_release(gateway->claims, step->claim);
-	step->claim = NULL;
-	count_groups(gateway);
+	end_claim(step, push_claims_release);
 	series_inc(metrics_series(gateway->context.metrics, RM_GROUPS_DELETED, gateway->base.name,
 		step->job->is_removal ? "silent" : "vanished"));
 }
@@ -473,9 +483,7 @@ static void on_refused(struct push_step *step, const struct push_answer *answer)
 
 	say_refused(gateway, step, answer->words);
 	if (step->is_delete) {
-		push_claims_abandon(gateway->claims, step->claim);
-		step->claim = NULL;
-		count_groups(gateway);
+		end_claim(step, push_claims_abandon);
 		return;
 	}
 	step->job->was_refused = true;

@@ -92,7 +92,27 @@ static void say_foreign(struct push_maker *maker, struct push_state *state, cons
 		LOG_S("instance", state->target->instance));
 }
 
-/* NULL where another target holds the group, or where the path came twice in this round. */
+bool push_state_charge(const struct push_maker *maker, struct push_state *state)
+{
+	return newest_hold(maker->context->newest, state->target, state->holder.bytes);
+}
+
+static void refuse_claim(
+	struct push_maker *maker, const struct push_state *state, struct push_claim *claim)
+{
+	discard(maker, state->target, "over_bytes");
+	log_limited(&maker->over_bytes, LOG_WARN,
+		"a publisher makes us hold as much as max_publisher_bytes; a group is left out",
+		LOG_S("sink", maker->sink), LOG_S("path", claim->path),
+		LOG_S("publisher", state->target->publisher), LOG_S("job", state->target->job),
+		LOG_S("instance", state->target->instance));
+	push_claims_release(maker->claims, claim);
+}
+
+/*
+ * NULL where another target holds the group, where its publisher holds too much, or where the path
+ * came twice in this round.
+ */
 static struct push_claim *take_path(
 	struct push_maker *maker, struct push_state *state, const char *path)
 {
@@ -101,6 +121,10 @@ static struct push_claim *take_path(
 		push_claims_take(maker->claims, &state->holder, path, &is_repeated);
 	const struct target *holder;
 
+	if (claim->holder == &state->holder && !push_state_charge(maker, state)) {
+		refuse_claim(maker, state, claim);
+		return NULL;
+	}
 	if (claim->holder == &state->holder)
 		return is_repeated ? NULL : claim;
 	holder = container_of(claim->holder, struct push_state, holder)->target;

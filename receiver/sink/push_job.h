@@ -22,7 +22,7 @@ struct push_maker {
 	struct push_types *types;
 	struct push_marks *marks;
 	struct series *parse_errors, *rewrite_seconds;
-	struct log_limit conflict, foreign, clock_reset, loop, undecodable;
+	struct log_limit conflict, foreign, clock_reset, loop, undecodable, over_bytes;
 	uint64_t lines_since_ms; /* see push_may_log */
 	size_t lines;
 };
@@ -82,6 +82,10 @@ struct push_job *push_job_new_removal(struct push_state *state) MUST_CHECK;
 
 /* Makes the body of a refused step what may stand there instead. */
 void push_step_set_remains(const struct push_maker *maker, struct push_step *step);
+
+/* Charges the claims of a target to its publisher, after any were taken or released; false and
+ * nothing changed where that is too much, which can only be after one was taken. */
+bool push_state_charge(const struct push_maker *maker, struct push_state *state);
 
 /* No transfer may run. NULL is allowed. */
 void push_job_free(struct push_job *job);

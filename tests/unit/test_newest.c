@@ -15,6 +15,7 @@
 #define NOW_MS      INT64_C(1700000000000)
 #define INTERVAL_MS 15000
 #define MAX_AGE_MS  80000
+#define MAX_BYTES   UINT64_C(100000)
 
 struct record {
 	struct newest *newest;
@@ -66,23 +67,33 @@ static void on_clock_reset(void *arg, const struct frame *frame, int64_t step_ba
 	((struct record *)arg)->resets++;
 }
 
+static void open_newest(struct record *record, struct newest_options options)
+{
+	options.on_ready = on_ready;
+	options.on_forget = on_forget;
+	options.on_ack = on_ack;
+	options.on_fate = on_fate;
+	options.on_clock_reset = on_clock_reset;
+	options.arg = record;
+	*record = (struct record){0};
+	record->newest = newest_new(&options);
+}
+
 static void open_with(struct record *record, int64_t max_age_ms, int64_t max_targets,
 	void (*silent)(void *, struct target *))
 {
-	const struct newest_options options = {
-		.max_age_ms = max_age_ms,
-		.max_targets_per_publisher = max_targets,
-		.on_ready = on_ready,
-		.on_silent = silent,
-		.on_forget = on_forget,
-		.on_ack = on_ack,
-		.on_fate = on_fate,
-		.on_clock_reset = on_clock_reset,
-		.arg = record,
-	};
+	open_newest(record, (struct newest_options){.max_age_ms = max_age_ms,
+				    .max_targets_per_publisher = max_targets,
+				    .max_publisher_bytes = UINT64_MAX,
+				    .on_silent = silent});
+}
 
-	*record = (struct record){0};
-	record->newest = newest_new(&options);
+static void open_bounded(struct record *record, int64_t max_targets, uint64_t max_bytes)
+{
+	open_newest(record, (struct newest_options){.max_age_ms = MAX_AGE_MS,
+				    .max_targets_per_publisher = max_targets,
+				    .max_publisher_bytes = max_bytes,
+				    .on_silent = on_silent});
 }
 
 static void finish(struct record *record)
@@ -102,6 +113,7 @@ struct frame_spec {
 	const char *publisher; /* NULL: dc1 */
 	bool is_legacy;
 	bool is_lookback; /* without a reply */
+	size_t body_bytes;
 };
 
 static struct frame *make_frame(struct frame_spec spec)
@@ -113,6 +125,7 @@ static struct frame *make_frame(struct frame_spec spec)
 		SLICE_FMT(frame->publisher), spec.instance);
 	frame->subject = buf_slice(&frame->own_subject);
 	frame->is_legacy = spec.is_legacy;
+	frame->body.len = spec.body_bytes; /* nobody reads it */
 	frame->job = SLICE("node");
 	frame->instance = slice_from(spec.instance);
 	frame->scrape.time_ms = NOW_MS + spec.time_ms;
@@ -518,6 +531,105 @@ static void test_targets_take_turns(void **state)
 	finish(&record);
 }
 
+/* One that sends much cannot keep another waiting longer than for one of its own. */
+static void test_publishers_take_turns(void **state)
+{
+	static const char *const instances[] = {"a", "b", "c", "d"};
+	static const char *const expected[] = {"dc1", "dc2", "dc1", "dc1", "dc1"};
+	struct record record;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	for (size_t i = 0; i < ARRAY_LEN(instances); i++)
+		OFFER(&record, .instance = instances[i], .seq = i + 1);
+	OFFER(&record, .instance = "x", .seq = 9, .publisher = "dc2");
+	for (size_t i = 0; i < ARRAY_LEN(expected); i++)
+		assert_string_equal(newest_begin(record.newest, NOW_MS)->publisher, expected[i]);
+	assert_null(newest_begin(record.newest, NOW_MS));
+	finish(&record);
+}
+
+static void test_bytes_are_bounded_by_publisher(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_bounded(&record, 10, MAX_BYTES);
+	OFFER(&record, .instance = "a", .seq = 1, .body_bytes = 60000);
+	OFFER(&record, .instance = "b", .seq = 2, .body_bytes = 60000);
+	expect(&record, "2:over_bytes ", "2 ");
+	OFFER(&record, .instance = "b", .seq = 3, .publisher = "dc2", .body_bytes = 60000);
+	OFFER(&record, .instance = "a", .seq = 4, .time_ms = 1, .body_bytes = 90000);
+	expect(&record, "2:over_bytes 1:superseded ", "2 1 ");
+	target = newest_begin(record.newest, NOW_MS);
+	assert_string_equal(target->publisher, "dc2");
+	target = newest_begin(record.newest, NOW_MS);
+	OFFER(&record, .instance = "a", .seq = 5, .time_ms = 2, .body_bytes = 20000);
+	expect(&record, "2:over_bytes 1:superseded 5:over_bytes ", "2 1 ");
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	expect(&record, "2:over_bytes 1:superseded 5:over_bytes 4:delivered ", "2 1 4 5 ");
+	OFFER(&record, .instance = "b", .seq = 6, .body_bytes = 60000);
+	assert_int_equal(newest_target_count(record.newest), 3);
+	finish(&record);
+}
+
+static void test_what_the_sink_holds_counts(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_bounded(&record, 10, MAX_BYTES);
+	OFFER(&record, .instance = "a", .seq = 1);
+	target = newest_begin(record.newest, NOW_MS);
+	assert_false(newest_hold(record.newest, target, MAX_BYTES));
+	assert_true(newest_hold(record.newest, target, MAX_BYTES - 5000));
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
+	OFFER(&record, .instance = "b", .seq = 2, .body_bytes = 5000);
+	expect(&record, "1:delivered 2:over_bytes ", "1 2 ");
+	assert_true(newest_hold(record.newest, target, 100));
+	OFFER(&record, .instance = "b", .seq = 3, .body_bytes = 5000);
+	assert_int_equal(newest_target_count(record.newest), 2);
+	newest_forget(record.newest, target);
+	newest_begin(record.newest, NOW_MS);
+	finish(&record);
+}
+
+/* More publishers than there are places, each as large as it may be. */
+static void test_all_publishers_together_are_bounded(void **state)
+{
+	enum { COUNT = 20000 };
+	struct record record;
+	char name[16];
+
+	(void)state;
+	open_bounded(&record, 10, MAX_BYTES);
+	for (int i = 0; i < COUNT; i++) {
+		snprintf(name, sizeof(name), "p%d", i);
+		OFFER(&record, .instance = "a", .seq = (uint64_t)i + 1, .publisher = name,
+			.body_bytes = 90000);
+	}
+	assert_in_range(newest_held_bytes(record.newest), 8 * MAX_BYTES / 2, 16 * MAX_BYTES);
+	finish(&record);
+}
+
+static void test_publishers_beyond_count_share_their_places(void **state)
+{
+	enum { COUNT = 10050 };
+	struct record record;
+	char name[16];
+
+	(void)state;
+	open_bounded(&record, 3, UINT64_MAX);
+	for (int i = 0; i < COUNT; i++) {
+		snprintf(name, sizeof(name), "p%d", i);
+		OFFER(&record, .instance = "a", .seq = (uint64_t)i + 1, .publisher = name);
+	}
+	assert_int_equal(newest_target_count(record.newest), 10000 + 3);
+	finish(&record);
+}
+
 static void keep_reply(void *arg, struct slice reply)
 {
 	buf_appendf(arg, "%.*s ", SLICE_FMT(reply));
@@ -561,6 +673,11 @@ int main(void)
 		cmocka_unit_test(test_a_forgotten_target_frees_its_publishers_place),
 		cmocka_unit_test(test_envelopes_share_one_publishers_places),
 		cmocka_unit_test(test_targets_take_turns),
+		cmocka_unit_test(test_publishers_take_turns),
+		cmocka_unit_test(test_bytes_are_bounded_by_publisher),
+		cmocka_unit_test(test_what_the_sink_holds_counts),
+		cmocka_unit_test(test_all_publishers_together_are_bounded),
+		cmocka_unit_test(test_publishers_beyond_count_share_their_places),
 		cmocka_unit_test(test_what_is_unacked_can_be_given_back),
 	};
 

@@ -456,6 +456,61 @@ static void test_groups_are_bounded(void **state)
 	buf_free(&text);
 }
 
+/* The target's labels stand in each path. */
+static void test_paths_are_bounded_together(void **state)
+{
+	const struct body_case c = {.name = "paths", .honor_labels = true};
+	struct labels labels = {0};
+	struct push_target target = target_of(&c, &labels);
+	struct push_body body;
+	struct buf text = {0}, value = {0};
+	struct err err = {""};
+
+	(void)state;
+	for (int i = 0; i < 8000; i++)
+		buf_append_char(&value, 'x');
+	labels_set(&labels, SLICE("l"), buf_slice(&value));
+	for (int i = 0; i < 3000; i++)
+		buf_appendf(&text, "m{job=\"%d\"} 1\n", i);
+	assert_int_equal(
+		push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_MALFORMED);
+	assert_non_null(strstr(err.text, "in all"));
+	push_body_fini(&body);
+	labels_free(&labels);
+	buf_free(&text);
+	buf_free(&value);
+}
+
+/* One text of 1 MB is not written 9000 times; each group keeps its samples and their type. */
+static void test_repeated_help_is_bounded(void **state)
+{
+	const struct body_case c = {.name = "help", .honor_labels = true};
+	struct labels labels = {0};
+	struct push_target target = target_of(&c, &labels);
+	struct push_body body;
+	struct buf text = {0};
+	struct err err = {""};
+	size_t bytes = 0;
+
+	(void)state;
+	buf_append_str(&text, "# TYPE m counter\n# HELP m ");
+	for (int i = 0; i < 1 << 20; i++)
+		buf_append_char(&text, 'x');
+	buf_append_char(&text, '\n');
+	for (int i = 0; i < 9000; i++)
+		buf_appendf(&text, "m{job=\"%d\"} 1\n", i);
+	assert_int_equal(push_body_build(&body, buf_slice(&text), &target, NULL, &err), PUSH_OK);
+	assert_int_equal(body.count, 9001);
+	for (size_t i = 0; i < body.count; i++)
+		bytes += body.groups[i].body.len;
+	assert_in_range(bytes, PUSH_MAX_HELP_BYTES / 2, PUSH_MAX_HELP_BYTES + (8 << 20));
+	assert_non_null(strstr(buf_cstr(&body.groups[1].body), "# HELP m "));
+	assert_null(strstr(buf_cstr(&body.groups[9000].body), "# HELP m "));
+	assert_non_null(strstr(buf_cstr(&body.groups[9000].body), "# TYPE m counter\nm"));
+	push_body_fini(&body);
+	buf_free(&text);
+}
+
 static void test_labels_of_a_sample_are_bounded(void **state)
 {
 	const struct body_case c = {.name = "labels"};
@@ -488,6 +543,8 @@ int main(void)
 		cmocka_unit_test(test_minimal),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_groups_are_bounded),
+		cmocka_unit_test(test_paths_are_bounded_together),
+		cmocka_unit_test(test_repeated_help_is_bounded),
 		cmocka_unit_test(test_labels_of_a_sample_are_bounded),
 	};
 
