@@ -243,10 +243,14 @@ def test_groups_that_nobody_claims(world, client, nats, delete_stale):
     push(gateway, "/metrics/job/app/instance/of_another_receiver", "living_metric 1\n", mark=time.time())
     push(gateway, "/metrics/job/batch/instance/x", "foreign_metric 1\n")
     receiver = world.receiver(nats, gateway.url, max_age="3s", push={"delete_stale": delete_stale})
-    for number in range(10):
-        send(client, number, **{"Ps-Interval": "1000"})
+    rounds = []
+
+    def have_passed():
+        send(client, len(rounds), **{"Ps-Interval": "1000"})
         push(gateway, "/metrics/job/app/instance/of_another_receiver", "living_metric 1\n", mark=time.time())
-        time.sleep(1)
+        rounds.append(1)
+        return len(rounds) > 10
+    wait_until(have_passed, 30, interval=1)
     samples = gateway.metrics()
     if delete_stale:
         wait_until(lambda: gateway.metrics().find("gone_metric") == [], 15)
@@ -311,19 +315,19 @@ def test_without_the_right_to_look_back(world):
 
 # Two receivers on one client_id
 
+def wait_until_it_judges(receiver):
+    """Before that, a gap may be what a process before this one took."""
+    wait_until(lambda: time.time() - receiver.metrics().value("process_start_time_seconds") > 40, 60, interval=0.5)
+
+
 def test_two_receivers_on_one_client_id_are_noticed(world, client, nats):
     gateways = [world.gateway(), world.add(Gateway())]
     first = world.receiver(nats, gateways[0].url, name="first")
     first.wait_ready()
-    time.sleep(39.5)  # until then a gap may be what a process before this one took
+    wait_until_it_judges(first)
     second = world.receiver(nats, gateways[1].url, name="second")
     second.wait_ready()
-    end = time.monotonic() + 20
-    number = 0
-    while first.ready()[0] and time.monotonic() < end:
-        send(client, number, instance=f"i{number % 7}")
-        number += 1
-        time.sleep(0.05)
+    wait_until(lambda: send(client, 1, instance="i1") and not first.ready()[0], 20, interval=0.05)
     assert DURABLE in first.wait_not_ready("pulled from by another receiver", 5)
     assert first.total("consumer_shared") == 1 and first.total("consumer_jumps_total") >= 1
     assert "level=error" in first.log() and "another receiver pulls from this durable" in first.log()
@@ -338,7 +342,7 @@ def test_no_false_alarm(world, client, nats):
     receiver = world.receiver(nats, stub.url)
     receiver.wait_ready()
     send(client, 0)
-    time.sleep(39.5)
+    wait_until_it_judges(receiver)
     rounds = {
         "messages": lambda: None,
         "purge": lambda: client.api(f"STREAM.PURGE.{STREAM}"),
@@ -351,11 +355,12 @@ def test_no_false_alarm(world, client, nats):
         for _ in range(20):
             number += 1
             send(client, number, instance=f"i{number % 7}")
-        time.sleep(0.5)
+        wait_until(lambda: client.consumer_info(STREAM, DURABLE)["num_pending"] == 0)
         assert receiver.total("consumer_jumps_total") == 0, name
     # Given back by a receiver that ends: delivered again to the next one.
     info = client.consumer_info(STREAM, DURABLE)
     assert info["delivered"]["consumer_seq"] >= 81
+    wait_until(lambda: client.is_acked(STREAM, DURABLE), 30, what="no ack is under way")
     nats.stop()
     nats.start()
     with nats.connect() as again:
