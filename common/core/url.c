@@ -38,7 +38,8 @@ static bool is_host_char(char c)
 
 static struct slice skip(struct slice s, size_t count)
 {
-	return (struct slice){s.ptr + count, s.len - count};
+	/* An empty slice may point nowhere, and nowhere has no offsets. */
+	return count == 0 ? s : (struct slice){s.ptr + count, s.len - count};
 }
 
 static struct slice first(struct slice s, size_t count)

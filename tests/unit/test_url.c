@@ -117,6 +117,7 @@ static void test_refuse(void **state)
 	memset(longest, 'a', sizeof(longest));
 	memcpy(longest, "http://h/", 9);
 	refuse((struct slice){longest, URL_MAX_BYTES + 1}, "too long", "longer than");
+	assert_int_equal(url_parse(&url, (struct slice){NULL, 0}, NULL), -1);
 	assert_int_equal(url_parse(&url, (struct slice){longest, URL_MAX_BYTES}, NULL), 0);
 	url_fini(&url);
 }
