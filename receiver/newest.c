@@ -15,8 +15,7 @@
 
 /* Silence of targets that never said their interval, where max_age is off. */
 #define SILENCE_DEFAULT_MS (5 * 60 * 1000)
-/* A clock reset is a step back of more than two intervals; this stands in for an unknown interval.
- */
+/* For targets that never said their interval. */
 #define INTERVAL_DEFAULT_MS (60 * 1000)
 /* Publishers with a share of their own; those beyond have one in common. */
 #define MAX_PUBLISHERS 10000
@@ -377,6 +376,13 @@ static bool was_seen(const struct target *target, const struct frame *frame)
 		       : frame->stored_ms <= target->newest_stored_ms;
 }
 
+int64_t newest_reset_bound_ms(int64_t interval_ms, int64_t repeated_ms)
+{
+	int64_t bound_ms = 2 * (interval_ms > 0 ? interval_ms : INTERVAL_DEFAULT_MS);
+
+	return bound_ms > repeated_ms ? bound_ms : repeated_ms;
+}
+
 /*
  * Whether a frame with an older time than the newest is merely late. A stream that was made anew
  * may be filled again with what is as old as max_age, which is no clock reset either.
@@ -385,13 +391,11 @@ static bool is_late(
 	const struct newest *newest, const struct target *target, const struct frame *frame)
 {
 	int64_t step_back_ms = target->newest_time_ms - frame->scrape.time_ms;
-	int64_t interval_ms =
-		frame->scrape.interval_ms > 0 ? frame->scrape.interval_ms : INTERVAL_DEFAULT_MS;
-	int64_t bound_ms = 2 * interval_ms;
+	bool is_anew = frame->generation != target->generation;
 
-	if (frame->generation != target->generation && newest->options.max_age_ms > bound_ms)
-		bound_ms = newest->options.max_age_ms;
-	return step_back_ms > 0 && step_back_ms <= bound_ms;
+	return step_back_ms > 0 &&
+	       step_back_ms <= newest_reset_bound_ms(frame->scrape.interval_ms,
+				       is_anew ? newest->options.max_age_ms : 0);
 }
 
 /* A frame whose place in the order makes it the target's newest. */

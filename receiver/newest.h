@@ -74,6 +74,12 @@ struct newest_options {
 	void *arg;
 };
 
+/*
+ * A step back of a target's time that is larger than this is a reset of its clock: two intervals
+ * (0: not said), or `repeated_ms` where what is that old may come again.
+ */
+int64_t newest_reset_bound_ms(int64_t interval_ms, int64_t repeated_ms);
+
 struct newest *newest_new(const struct newest_options *options);
 
 /*

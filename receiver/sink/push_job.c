@@ -11,8 +11,6 @@
 #include "receiver/sink/push_body.h"
 #include "receiver/sink/push_path.h"
 
-/* For targets that never said theirs. */
-#define INTERVAL_DEFAULT_MS (60 * 1000)
 /* Lines about single targets in LOG_REPEAT_INTERVAL_MS. */
 #define MAX_TARGET_LINES 30
 
@@ -65,20 +63,11 @@ static void discard(struct push_maker *maker, const struct target *target, const
 
 /* Claims. */
 
-/* A clock reset is a step back of more than that. */
-static int64_t reset_bound_ms(const struct push_maker *maker, const struct target *target)
-{
-	int64_t interval_ms = target->interval_ms > 0 ? target->interval_ms : INTERVAL_DEFAULT_MS;
-	int64_t max_age_ms = maker->context->settings->max_age_ms;
-
-	return 2 * interval_ms > max_age_ms ? 2 * interval_ms : max_age_ms;
-}
-
 static enum push_mark_verdict judge_mark(
 	const struct push_maker *maker, const struct target *target, const char *path)
 {
 	return push_marks_judge(maker->marks, path, target->in_flight->scrape.time_ms,
-		reset_bound_ms(maker, target));
+		newest_reset_bound_ms(target->interval_ms, maker->context->settings->max_age_ms));
 }
 
 static void say_foreign(struct push_maker *maker, struct push_state *state, const char *path)
