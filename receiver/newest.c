@@ -17,10 +17,6 @@
 #define SILENCE_DEFAULT_MS (5 * 60 * 1000)
 /* For targets that never said their interval. */
 #define INTERVAL_DEFAULT_MS (60 * 1000)
-/* Publishers with a share of their own; those beyond have one in common. */
-#define MAX_PUBLISHERS 10000
-/* What all publishers together may hold, as a multiple of what one may. */
-#define TOTAL_SHARES 8
 /* Acknowledgements of one publisher that wait for earlier ones. Beyond it they leave at once: what
  * is not acknowledged counts against what the stream delivers to everybody. */
 #define MAX_HELD_ACKS 100000
@@ -33,21 +29,11 @@ struct ack {
 	struct buf reply;
 };
 
-struct publisher_share {
-	size_t targets, bytes, acks;
-	TAILQ_HEAD(, target) ready;
-	TAILQ_ENTRY(publisher_share) in_turn; /* while one of its targets is ready */
-	UT_hash_handle by_name;
-	char name[];
-};
-
 struct newest {
 	struct newest_options options;
 	struct target *targets;
-	struct publisher_share *shares;
-	TAILQ_HEAD(, publisher_share) turns;
+	struct shares shares;
 	size_t waiting_count, waiting_bytes;
-	size_t held_bytes; /* of all shares */
 	struct log_limit over_limit, over_bytes;
 };
 
@@ -72,35 +58,8 @@ struct newest *newest_new(const struct newest_options *options)
 	struct newest *newest = xcalloc(1, sizeof(*newest));
 
 	newest->options = *options;
-	TAILQ_INIT(&newest->turns);
+	shares_init(&newest->shares, options->max_publisher_bytes);
 	return newest;
-}
-
-/* What is held, and whether there is room for more. */
-
-static void charge(struct newest *newest, struct publisher_share *share, size_t bytes)
-{
-	share->bytes += bytes;
-	newest->held_bytes += bytes;
-}
-
-static void discharge(struct newest *newest, struct publisher_share *share, size_t bytes)
-{
-	assert(share->bytes >= bytes);
-	share->bytes -= bytes;
-	newest->held_bytes -= bytes;
-}
-
-/* Once all of them hold more than the whole may, each has an equal part of it. */
-static bool has_room(const struct newest *newest, const struct publisher_share *share, size_t bytes)
-{
-	size_t one = newest->options.max_publisher_bytes;
-	size_t all = one > SIZE_MAX / TOTAL_SHARES ? SIZE_MAX : one * TOTAL_SHARES;
-
-	if (share->bytes + bytes > one)
-		return false;
-	return newest->held_bytes + bytes <= all ||
-	       share->bytes + bytes <= all / HASH_CNT(by_name, newest->shares);
 }
 
 /* Whether (generation, seq) a comes before b. */
@@ -124,7 +83,7 @@ static void release_acks(struct newest *newest, struct target *target)
 		if (blocks(target->in_flight, ack) || blocks(target->waiting, ack))
 			return;
 		TAILQ_REMOVE(&target->acks, ack, next);
-		target->share->acks--;
+		target->turn.share->acks--;
 		newest->options.on_ack(newest->options.arg, buf_slice(&ack->reply));
 		buf_free(&ack->reply);
 		free(ack);
@@ -155,7 +114,7 @@ static void hold_ack(struct target *target, struct frame *frame)
 	ack->seq = frame->stream_seq;
 	ack->reply = buf_take(&frame->reply);
 	insert_ack(target, ack);
-	target->share->acks++;
+	target->turn.share->acks++;
 }
 
 /* Ends a frame that belongs to no target: nothing can precede it. */
@@ -172,7 +131,7 @@ static void acknowledge(struct newest *newest, struct target *target, struct fra
 {
 	if (frame->reply.len == 0)
 		return;
-	if (target->share->acks < MAX_HELD_ACKS)
+	if (target->turn.share->acks < MAX_HELD_ACKS)
 		hold_ack(target, frame);
 	else
 		newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
@@ -187,46 +146,16 @@ static void decide(
 	release_acks(newest, target);
 }
 
-static void set_ready(struct newest *newest, struct target *target, bool is_ready)
-{
-	struct publisher_share *share = target->share;
-
-	if (target->is_ready == is_ready)
-		return;
-	target->is_ready = is_ready;
-	if (is_ready) {
-		if (TAILQ_EMPTY(&share->ready))
-			TAILQ_INSERT_TAIL(&newest->turns, share, in_turn);
-		TAILQ_INSERT_TAIL(&share->ready, target, ready);
-	} else {
-		TAILQ_REMOVE(&share->ready, target, ready);
-		if (TAILQ_EMPTY(&share->ready))
-			TAILQ_REMOVE(&newest->turns, share, in_turn);
-	}
-}
-
-/* The target whose turn it is, NULL if none is ready; its publisher goes behind the others. */
-static struct target *next_ready(struct newest *newest)
-{
-	struct publisher_share *share = TAILQ_FIRST(&newest->turns);
-
-	if (share == NULL)
-		return NULL;
-	TAILQ_REMOVE(&newest->turns, share, in_turn);
-	TAILQ_INSERT_TAIL(&newest->turns, share, in_turn);
-	return TAILQ_FIRST(&share->ready);
-}
-
 /* Empties the waiting place; the frame is the caller's. */
 static struct frame *take_waiting(struct newest *newest, struct target *target)
 {
 	struct frame *frame = target->waiting;
 
 	target->waiting = NULL;
-	set_ready(newest, target, false);
+	shares_set_ready(&newest->shares, &target->turn, false);
 	newest->waiting_count--;
 	newest->waiting_bytes -= frame_bytes(frame);
-	discharge(newest, target->share, frame_bytes(frame));
+	shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
 	return frame;
 }
 
@@ -236,55 +165,14 @@ static void put_waiting(struct newest *newest, struct target *target, struct fra
 	target->waiting = frame;
 	newest->waiting_count++;
 	newest->waiting_bytes += frame_bytes(frame);
-	charge(newest, target->share, frame_bytes(frame));
+	shares_charge(&newest->shares, target->turn.share, frame_bytes(frame));
 	if (target->in_flight == NULL)
-		set_ready(newest, target, true);
+		shares_set_ready(&newest->shares, &target->turn, true);
 }
 
 static bool is_stale(const struct newest *newest, int64_t age_from_ms, int64_t now_ms)
 {
 	return newest->options.max_age_ms > 0 && now_ms - age_from_ms > newest->options.max_age_ms;
-}
-
-/*
- * All envelopes have one in common, as anybody who may send them can name any publisher; no name is
- * empty or has a NUL.
- */
-static struct slice share_name(const struct newest *newest, const struct frame *frame)
-{
-	static const struct slice others = {"", 1};
-	struct publisher_share *share;
-
-	if (frame->is_legacy)
-		return SLICE("");
-	HASH_FIND(by_name, newest->shares, frame->publisher.ptr, frame->publisher.len, share);
-	return share == NULL && HASH_CNT(by_name, newest->shares) >= MAX_PUBLISHERS
-		       ? others
-		       : frame->publisher;
-}
-
-static struct publisher_share *share_of(struct newest *newest, const struct frame *frame)
-{
-	struct slice name = share_name(newest, frame);
-	struct publisher_share *share;
-
-	HASH_FIND(by_name, newest->shares, name.ptr, name.len, share);
-	if (share == NULL) {
-		share = xcalloc(1, sizeof(*share) + name.len + 1);
-		memcpy(share->name, name.ptr, name.len);
-		TAILQ_INIT(&share->ready);
-		HASH_ADD(by_name, newest->shares, name, name.len, share);
-	}
-	return share;
-}
-
-static void free_if_unused(struct newest *newest, struct publisher_share *share)
-{
-	if (share->targets > 0)
-		return;
-	assert(share->bytes == 0);
-	HASH_DELETE(by_name, newest->shares, share);
-	free(share);
 }
 
 static void say_over_bytes(struct newest *newest, const struct frame *frame)
@@ -316,11 +204,11 @@ static size_t own_bytes(const struct frame *frame)
 }
 
 static struct target *new_target(
-	struct newest *newest, struct publisher_share *share, const struct frame *frame)
+	struct newest *newest, struct share *share, const struct frame *frame)
 {
 	struct target *target = xcalloc(1, sizeof(*target));
 
-	target->share = share;
+	target->turn.share = share;
 	target->publisher = slice_dup(frame->publisher);
 	target->job = slice_dup(frame->job);
 	target->instance = slice_dup(frame->instance);
@@ -331,7 +219,7 @@ static struct target *new_target(
 	TAILQ_INIT(&target->acks);
 	HASH_ADD_KEYPTR(by_subject, newest->targets, target->subject, target->subject_len, target);
 	share->targets++;
-	charge(newest, share, target->bytes);
+	shares_charge(&newest->shares, share, target->bytes);
 	return target;
 }
 
@@ -354,12 +242,12 @@ static void replace_reply(
 	bool is_waiting = held == target->waiting;
 
 	newest->waiting_bytes -= is_waiting ? frame_bytes(held) : 0;
-	discharge(newest, target->share, frame_bytes(held));
+	shares_discharge(&newest->shares, target->turn.share, frame_bytes(held));
 	if (frame->reply.len > 0) {
 		buf_free(&held->reply);
 		held->reply = buf_take(&frame->reply);
 	}
-	charge(newest, target->share, frame_bytes(held));
+	shares_charge(&newest->shares, target->turn.share, frame_bytes(held));
 	newest->waiting_bytes += is_waiting ? frame_bytes(held) : 0;
 	newest->options.on_fate(newest->options.arg, frame, FATE_REDELIVERED);
 	frame_free(frame);
@@ -415,30 +303,31 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 	if (target->waiting != NULL)
 		decide(newest, target, take_waiting(newest, target), FATE_SUPERSEDED);
 	put_waiting(newest, target, frame);
-	if (target->is_ready)
+	if (target->turn.is_ready)
 		newest->options.on_ready(newest->options.arg);
 }
 
 static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t now_ms)
 {
-	struct publisher_share *share;
+	struct share *share;
 
 	if (is_stale(newest, frame->age_from_ms, now_ms)) {
 		decide_alone(newest, frame, FATE_STALE);
 		return;
 	}
-	share = share_of(newest, frame);
+	share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
 	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {
 		say_over_limit(newest, frame);
 		decide_alone(newest, frame, FATE_OVER_LIMIT);
-	} else if (!has_room(newest, share, own_bytes(frame) + frame_bytes(frame))) {
+	} else if (!shares_have_room(
+			   &newest->shares, share, own_bytes(frame) + frame_bytes(frame))) {
 		say_over_bytes(newest, frame);
 		decide_alone(newest, frame, FATE_OVER_BYTES);
 	} else {
 		become_newest(newest, new_target(newest, share, frame), frame);
 		return;
 	}
-	free_if_unused(newest, share);
+	shares_put(&newest->shares, share);
 }
 
 /* Room for a frame in the place of the one that waits. */
@@ -448,7 +337,8 @@ static bool has_room_instead(
 	size_t bytes = frame_bytes(frame);
 	size_t instead = target->waiting == NULL ? 0 : frame_bytes(target->waiting);
 
-	return bytes <= instead || has_room(newest, target->share, bytes - instead);
+	return bytes <= instead ||
+	       shares_have_room(&newest->shares, target->turn.share, bytes - instead);
 }
 
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
@@ -477,14 +367,15 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 
 struct target *newest_begin(struct newest *newest, int64_t now_ms)
 {
-	struct target *target;
+	struct share_turn *turn;
 
-	while ((target = next_ready(newest)) != NULL) {
+	while ((turn = shares_next(&newest->shares)) != NULL) {
+		struct target *target = container_of(turn, struct target, turn);
 		struct frame *frame = take_waiting(newest, target);
 
 		if (!is_stale(newest, frame->age_from_ms, now_ms)) {
 			target->in_flight = frame;
-			charge(newest, target->share, frame_bytes(frame));
+			shares_charge(&newest->shares, target->turn.share, frame_bytes(frame));
 			return target;
 		}
 		decide(newest, target, frame, FATE_STALE);
@@ -495,7 +386,7 @@ struct target *newest_begin(struct newest *newest, int64_t now_ms)
 static void retry(struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
 {
 	if (target->waiting != NULL) {
-		set_ready(newest, target, true);
+		shares_set_ready(&newest->shares, &target->turn, true);
 		decide(newest, target, frame, FATE_SUPERSEDED);
 	} else if (is_stale(newest, frame->age_from_ms, now_ms)) {
 		decide(newest, target, frame, FATE_STALE);
@@ -517,13 +408,13 @@ void newest_end(
 
 	assert(frame != NULL);
 	target->in_flight = NULL;
-	discharge(newest, target->share, frame_bytes(frame));
+	shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
 	if (outcome == NEWEST_RETRY) {
 		retry(newest, target, frame, now_ms);
 		return;
 	}
 	if (target->waiting != NULL)
-		set_ready(newest, target, true);
+		shares_set_ready(&newest->shares, &target->turn, true);
 	decide(newest, target, frame, fates[outcome]);
 }
 
@@ -565,10 +456,10 @@ void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_m
 bool newest_hold(struct newest *newest, struct target *target, size_t bytes)
 {
 	if (bytes > target->sink_bytes &&
-		!has_room(newest, target->share, bytes - target->sink_bytes))
+		!shares_have_room(&newest->shares, target->turn.share, bytes - target->sink_bytes))
 		return false;
-	discharge(newest, target->share, target->sink_bytes);
-	charge(newest, target->share, bytes);
+	shares_discharge(&newest->shares, target->turn.share, target->sink_bytes);
+	shares_charge(&newest->shares, target->turn.share, bytes);
 	target->sink_bytes = bytes;
 	return true;
 }
@@ -576,7 +467,7 @@ bool newest_hold(struct newest *newest, struct target *target, size_t bytes)
 static void free_frame(struct newest *newest, struct target *target, struct frame *frame)
 {
 	if (frame != NULL)
-		discharge(newest, target->share, frame_bytes(frame));
+		shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
 	frame_free(frame);
 }
 
@@ -586,7 +477,7 @@ static void free_acks(struct target *target)
 
 	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
 		TAILQ_REMOVE(&target->acks, ack, next);
-		target->share->acks--;
+		target->turn.share->acks--;
 		buf_free(&ack->reply);
 		free(ack);
 	}
@@ -594,17 +485,17 @@ static void free_acks(struct target *target)
 
 static void free_target(struct newest *newest, struct target *target)
 {
-	struct publisher_share *share = target->share;
+	struct share *share = target->turn.share;
 
 	newest->options.on_forget(newest->options.arg, target);
 	HASH_DELETE(by_subject, newest->targets, target);
-	set_ready(newest, target, false);
+	shares_set_ready(&newest->shares, &target->turn, false);
 	free_acks(target);
 	free_frame(newest, target, target->waiting);
 	free_frame(newest, target, target->in_flight);
-	discharge(newest, share, target->bytes + target->sink_bytes);
+	shares_discharge(&newest->shares, share, target->bytes + target->sink_bytes);
 	share->targets--;
-	free_if_unused(newest, share);
+	shares_put(&newest->shares, share);
 	labels_free(&target->labels);
 	free(target->publisher);
 	free(target->job);
@@ -636,7 +527,7 @@ size_t newest_waiting_bytes(const struct newest *newest)
 
 size_t newest_held_bytes(const struct newest *newest)
 {
-	return newest->held_bytes;
+	return newest->shares.held_bytes;
 }
 
 void newest_each_unacked(

@@ -4,18 +4,16 @@
 /*
  * The newest scrape of each target, for a sink that holds only the newest value. It decides what is
  * stale, superseded, out of order or a clock reset, which target is silent, and in which order
- * acknowledgements leave. It bounds what one publisher can make us hold. It delivers nothing
- *itself: the sink takes targets from it. Loop thread.
+ * acknowledgements leave. It keeps each publisher to its share (shares.h). It delivers nothing
+ * itself: the sink takes targets from it. Loop thread.
  *
  * A target holds at most one frame waiting and one in flight:
  *
  *	offer ──> waiting ──begin──> in flight ──end──> acked
  *	             ^ replaced by a newer one    └─retry─> waiting again, unless a newer one waits
  */
-#include "common/core/table.h"
 #include "receiver/frame.h"
-
-#include <sys/queue.h>
+#include "receiver/shares.h"
 
 struct newest;
 
@@ -40,11 +38,9 @@ struct target {
 	struct frame *waiting, *in_flight;
 	void *sink_state; /* the sink's own, NULL at first; it frees it in on_forget */
 
-	TAILQ_ENTRY(target) ready; /* waiting for its turn */
-	bool is_ready;
-	bool is_silent;                /* on_silent was called and nothing came since */
-	struct publisher_share *share; /* its publisher's, for the bounds and the turns */
-	size_t bytes, sink_bytes;      /* charged to it, frames apart */
+	struct share_turn turn;   /* in its publisher's share; ready while a frame waits for it */
+	bool is_silent;           /* on_silent was called and nothing came since */
+	size_t bytes, sink_bytes; /* charged to it, frames apart */
 	char *subject;
 	size_t subject_len;
 	uint64_t generation, newest_seq;
