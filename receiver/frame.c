@@ -114,6 +114,22 @@ enum frame_verdict frame_from_message(struct frame **frame, struct consumer_mess
 	return verdict;
 }
 
+void frame_shed(struct frame *frame, const char *why)
+{
+	if (frame->own_subject.len == 0)
+		buf_append_slice(&frame->own_subject, frame->subject);
+	frame->subject = buf_slice(&frame->own_subject);
+	frame->body = (struct slice){"", 0};
+	buf_free(&frame->own_body);
+	nats_incoming_free(frame->incoming);
+	frame->incoming = NULL;
+	free(frame->scrape.error);
+	frame->scrape.error = xstrdup(why);
+	frame->scrape.up = false;
+	frame->scrape.encoding = ENCODING_IDENTITY;
+	frame->is_shed = true;
+}
+
 void frame_free(struct frame *frame)
 {
 	if (frame == NULL)

@@ -23,6 +23,7 @@ struct frame {
 	int64_t stored_ms; /* when the stream took it, by the server's clock */
 	struct buf reply;  /* to be acked to; empty: nobody waits for that */
 	bool is_lookback;  /* read apart from the durable, which delivers it too */
+	bool is_shed;      /* its body was dropped, see frame_shed */
 	bool was_judged;   /* what is wrong with it has been counted: it may be tried again */
 
 	/* What holds the bytes above. */
@@ -46,6 +47,9 @@ enum frame_verdict {
 enum frame_verdict frame_from_message(struct frame **frame, struct consumer_message *message,
 	struct slice topic, struct buf *reply, struct buf *publisher, struct err *err);
 void frame_free(struct frame *frame);
+
+/* Drops its body for want of room: from then on it says that the target is down, and why. */
+void frame_shed(struct frame *frame, const char *why);
 
 /* Bytes that holding it costs, about. */
 size_t frame_bytes(const struct frame *frame);

@@ -93,11 +93,11 @@ static double age_s(const struct frame *frame)
 	return age_ms < 0 ? 0 : (double)age_ms / 1e3;
 }
 
-/* What a lookback found to be old or known already is not counted: the durable's copy is. */
+/* What a lookback found to be of no use is not counted: the durable's copy is. */
 static bool is_counted(const struct frame *frame, enum frame_fate fate)
 {
-	return !frame->is_lookback ||
-	       (fate != FATE_STALE && fate != FATE_REDELIVERED && fate != FATE_OVER_LIMIT);
+	return !frame->is_lookback || fate == FATE_DELIVERED || fate == FATE_SUPERSEDED ||
+	       fate == FATE_REFUSED;
 }
 
 static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)

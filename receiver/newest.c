@@ -297,7 +297,7 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 	target->newest_seq = frame->stream_seq;
 	target->newest_stored_ms = frame->stored_ms;
 	target->newest_time_ms = frame->scrape.time_ms;
-	target->newest_age_from_ms = frame->age_from_ms;
+	target->taken_from_ms = target->heard_from_ms = frame->age_from_ms;
 	target->interval_ms = frame->scrape.interval_ms;
 	target->is_silent = false;
 	if (target->waiting != NULL)
@@ -341,6 +341,54 @@ static bool has_room_instead(
 	       shares_have_room(&newest->shares, target->turn.share, bytes - instead);
 }
 
+static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
+{
+	int64_t by_interval_ms = target->interval_ms * 21 / 10;
+	int64_t bound_ms = by_interval_ms > newest->options.max_age_ms ? by_interval_ms
+								       : newest->options.max_age_ms;
+
+	return bound_ms > 0 ? bound_ms : SILENCE_DEFAULT_MS;
+}
+
+/* It is alive, though the frame is not taken. */
+static void note_heard(struct target *target, const struct frame *frame)
+{
+	if (frame->age_from_ms <= target->heard_from_ms)
+		return;
+	target->heard_from_ms = frame->age_from_ms;
+	target->interval_ms = frame->scrape.interval_ms;
+}
+
+/* What is shown of the target would freeze: for want of room, it is said to be down. */
+static bool take_without_body(
+	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+{
+	if (target->waiting != NULL || target->in_flight != NULL ||
+		now_ms - target->taken_from_ms <= silence_bound_ms(newest, target))
+		return false;
+	frame_shed(frame, "no room: max_publisher_bytes of the receiver");
+	if (!has_room_instead(newest, target, frame))
+		return false;
+	become_newest(newest, target, frame);
+	return true;
+}
+
+static void refuse_bytes(
+	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+{
+	say_over_bytes(newest, frame);
+	note_heard(target, frame);
+	target->is_silent = false;
+	if (!take_without_body(newest, target, frame, now_ms))
+		decide(newest, target, frame, FATE_OVER_BYTES);
+}
+
+static void refuse_stale(struct newest *newest, struct target *target, struct frame *frame)
+{
+	note_heard(target, frame);
+	decide(newest, target, frame, FATE_STALE);
+}
+
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 {
 	struct target *target;
@@ -354,15 +402,13 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 	else if (was_seen(target, frame))
 		decide(newest, target, frame, FATE_REDELIVERED);
 	else if (is_stale(newest, frame->age_from_ms, now_ms))
-		decide(newest, target, frame, FATE_STALE);
+		refuse_stale(newest, target, frame);
 	else if (is_late(newest, target, frame))
 		decide(newest, target, frame, FATE_OUT_OF_ORDER);
 	else if (has_room_instead(newest, target, frame))
 		become_newest(newest, target, frame);
-	else {
-		say_over_bytes(newest, frame);
-		decide(newest, target, frame, FATE_OVER_BYTES);
-	}
+	else
+		refuse_bytes(newest, target, frame, now_ms);
 }
 
 struct target *newest_begin(struct newest *newest, int64_t now_ms)
@@ -415,24 +461,15 @@ void newest_end(
 	}
 	if (target->waiting != NULL)
 		shares_set_ready(&newest->shares, &target->turn, true);
-	decide(newest, target, frame, fates[outcome]);
-}
-
-static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
-{
-	int64_t by_interval_ms = target->interval_ms * 21 / 10;
-	int64_t bound_ms = by_interval_ms > newest->options.max_age_ms ? by_interval_ms
-								       : newest->options.max_age_ms;
-
-	return bound_ms > 0 ? bound_ms : SILENCE_DEFAULT_MS;
+	decide(newest, target, frame,
+		frame->is_shed && outcome == NEWEST_DELIVERED ? FATE_OVER_BYTES : fates[outcome]);
 }
 
 static bool is_silent(const struct newest *newest, const struct target *target, int64_t now_ms,
 	int64_t trusted_since_ms)
 {
-	int64_t since_ms = target->newest_age_from_ms > trusted_since_ms
-				   ? target->newest_age_from_ms
-				   : trusted_since_ms;
+	int64_t since_ms =
+		target->heard_from_ms > trusted_since_ms ? target->heard_from_ms : trusted_since_ms;
 
 	return trusted_since_ms != 0 && target->waiting == NULL && target->in_flight == NULL &&
 	       now_ms - since_ms > silence_bound_ms(newest, target);

@@ -26,7 +26,7 @@ enum frame_fate {
 	FATE_REDELIVERED,  /* seen before */
 	FATE_REFUSED,      /* by the sink, for good */
 	FATE_OVER_LIMIT,   /* max_targets_per_publisher */
-	FATE_OVER_BYTES,   /* max_publisher_bytes */
+	FATE_OVER_BYTES,   /* max_publisher_bytes: dropped, or delivered as up 0 without its body */
 	FATE_COUNT,
 };
 const char *frame_fate_name(enum frame_fate fate);
@@ -44,7 +44,9 @@ struct target {
 	char *subject;
 	size_t subject_len;
 	uint64_t generation, newest_seq;
-	int64_t newest_stored_ms, newest_time_ms, newest_age_from_ms, interval_ms;
+	int64_t newest_stored_ms, newest_time_ms, interval_ms;
+	int64_t taken_from_ms;          /* age_from_ms of the newest frame that was taken */
+	int64_t heard_from_ms;          /* and of the newest that came, taken or not */
 	TAILQ_HEAD(ack_list, ack) acks; /* decided, waiting for an earlier one that is not */
 	UT_hash_handle by_subject;
 };
@@ -81,6 +83,10 @@ struct newest *newest_new(const struct newest_options *options);
 /*
  * Takes the frame. `now_ms` is the wall clock. One without a reply (of a lookback) is not acked;
  * the durable's delivery of the same message lends it its reply, or is acked once it is decided.
+ *
+ * A target whose frames are dropped because its publisher may hold no more is alive, not silent;
+ * after as long as silence takes, one of them is taken as up 0 without its body, so that what is
+ * shown of the target does not freeze.
  */
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
 

@@ -145,12 +145,14 @@ static struct frame *make_frame(struct frame_spec spec)
 	return frame;
 }
 
-static void offer(struct record *record, struct frame_spec spec)
+/* `at_ms` is relative to NOW_MS. */
+static void offer(struct record *record, int64_t at_ms, struct frame_spec spec)
 {
-	newest_offer(record->newest, make_frame(spec), NOW_MS);
+	newest_offer(record->newest, make_frame(spec), NOW_MS + at_ms);
 }
 
-#define OFFER(record, ...) offer((record), (struct frame_spec){__VA_ARGS__})
+#define OFFER(record, ...)           offer((record), 0, (struct frame_spec){__VA_ARGS__})
+#define OFFER_AT(record, at_ms, ...) offer((record), (at_ms), (struct frame_spec){__VA_ARGS__})
 
 static void expect(struct record *record, const char *fates, const char *acks)
 {
@@ -574,6 +576,73 @@ static void test_bytes_are_bounded_by_publisher(void **state)
 	finish(&record);
 }
 
+/* It is alive, though there is no room for what it says: nothing of it may be deleted, nor stay as
+ * it was for good. */
+static void test_a_target_without_room_is_not_silent(void **state)
+{
+	struct record record;
+	struct target *target;
+	int64_t at_ms;
+	uint64_t seq = 3;
+
+	(void)state;
+	open_bounded(&record, 10, MAX_BYTES);
+	OFFER(&record, .instance = "a", .seq = 1);
+	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
+	OFFER(&record, .instance = "b", .seq = 2, .body_bytes = 90000);
+	newest_begin(record.newest, NOW_MS);
+	buf_clear(&record.fates);
+	for (at_ms = INTERVAL_MS; at_ms < MAX_AGE_MS; at_ms += INTERVAL_MS)
+		OFFER_AT(&record, at_ms, .instance = "a", .seq = seq++, .time_ms = at_ms,
+			.body_bytes = 20000);
+	assert_string_equal(buf_cstr(&record.fates),
+		"3:over_bytes 4:over_bytes 5:over_bytes 6:over_bytes 7:over_bytes ");
+	newest_sweep(record.newest, NOW_MS + MAX_AGE_MS + 1, NOW_MS);
+	assert_int_equal(record.silent, 0);
+	assert_null(newest_begin(record.newest, NOW_MS + MAX_AGE_MS));
+
+	OFFER_AT(
+		&record, at_ms, .instance = "a", .seq = seq, .time_ms = at_ms, .body_bytes = 20000);
+	target = newest_begin(record.newest, NOW_MS + at_ms);
+	assert_non_null(target);
+	assert_string_equal(target->instance, "a");
+	assert_false(target->in_flight->scrape.up);
+	assert_non_null(target->in_flight->scrape.error);
+	assert_int_equal(target->in_flight->body.len, 0);
+	buf_clear(&record.fates);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS + at_ms);
+	assert_string_equal(buf_cstr(&record.fates), "8:over_bytes ");
+	newest_sweep(record.newest, NOW_MS + at_ms + MAX_AGE_MS + 1, NOW_MS);
+	assert_int_equal(record.silent, 1);
+	finish(&record);
+}
+
+/* Too old to be delivered, yet the newest: it scrapes seldom. */
+static void test_a_stale_scrape_breaks_silence(void **state)
+{
+	struct record record;
+	struct frame *frame;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	for (uint64_t seq = 1; seq <= 2; seq++) {
+		frame = make_frame((struct frame_spec){
+			.instance = "a", .seq = seq, .time_ms = seq == 1 ? 0 : 300000});
+		frame->scrape.interval_ms = 300000;
+		newest_offer(
+			record.newest, frame, NOW_MS + (seq == 1 ? 0 : 300000 + MAX_AGE_MS + 1));
+		if (seq == 1)
+			newest_end(record.newest, newest_begin(record.newest, NOW_MS),
+				NEWEST_DELIVERED, NOW_MS);
+	}
+	expect(&record, "1:delivered 2:stale ", "1 2 ");
+	newest_sweep(record.newest, NOW_MS + 300000 + 2 * 300000, NOW_MS);
+	assert_int_equal(record.silent, 0);
+	newest_sweep(record.newest, NOW_MS + 300000 + 630001, NOW_MS);
+	assert_int_equal(record.silent, 1);
+	finish(&record);
+}
+
 static void test_what_the_sink_holds_counts(void **state)
 {
 	struct record record;
@@ -675,6 +744,8 @@ int main(void)
 		cmocka_unit_test(test_targets_take_turns),
 		cmocka_unit_test(test_publishers_take_turns),
 		cmocka_unit_test(test_bytes_are_bounded_by_publisher),
+		cmocka_unit_test(test_a_target_without_room_is_not_silent),
+		cmocka_unit_test(test_a_stale_scrape_breaks_silence),
 		cmocka_unit_test(test_what_the_sink_holds_counts),
 		cmocka_unit_test(test_all_publishers_together_are_bounded),
 		cmocka_unit_test(test_publishers_beyond_count_share_their_places),
