@@ -8,11 +8,11 @@
  * overflows a stack; up to 3.10 it also reads an empty value as the line that follows. A message
  * whose headers were never asked for carries them as they came; link_layout.c proves where.
  *
- * Without that proof natsMsgHeader_Get it is, which is weaker. Where the trial could not be made,
- * the library is most likely one of those, so that the size is still bounded by the addresses,
- * without a look at what is there: a hostile message costs less than a second and a shallow stack.
- * Where the layout is another one, nothing public tells the size of the headers, and the library
- * has to take care of itself.
+ * Without that proof natsMsgHeader_Values it is, which is weaker. Where the trial could not be
+ * made, the library is most likely one of those, so that the size is still bounded by the
+ * addresses, without a look at what is there: a hostile message costs less than a second and a
+ * shallow stack. Where the layout is another one, nothing public tells the size of the headers, and
+ * the library has to take care of itself.
  */
 #include "common/nats/link_internal.h"
 #include "common/nats/link_layout.h"
@@ -182,22 +182,23 @@ static struct slice trimmed(struct slice s)
 	return s;
 }
 
-static bool header_in_place(
+static int header_in_place(
 	const struct nats_incoming *message, const char *name, struct slice *value)
 {
 	struct slice block = header_block(message);
 	struct slice line;
 	size_t len = strlen(name);
+	int times = 0;
 
 	if (!next_line(&block, &line)) /* the status line */
-		return false;
-	while (next_line(&block, &line)) {
+		return 0;
+	while (times < 2 && next_line(&block, &line)) {
 		if (line.len <= len || line.ptr[len] != ':' || memcmp(line.ptr, name, len) != 0)
 			continue;
-		*value = trimmed((struct slice){line.ptr + len + 1, line.len - len - 1});
-		return true;
+		if (++times == 1)
+			*value = trimmed((struct slice){line.ptr + len + 1, line.len - len - 1});
 	}
-	return false;
+	return times;
 }
 
 /* "404 No Messages" of the status line; false if there is no header block. */
@@ -222,21 +223,24 @@ static bool library_may_read(const struct nats_incoming *message)
 	       gap.len <= HEADERS_MAX_BYTES + 1;
 }
 
-static bool header_by_library(
+static int header_by_library(
 	const struct nats_incoming *message, const char *name, struct slice *value)
 {
-	const char *text = NULL;
+	const char **texts = NULL;
+	int count = 0;
 
 	if (!library_may_read(message) ||
-		natsMsgHeader_Get(message->message, name, &text) != NATS_OK)
-		return false;
-	*value = trimmed(slice_from(text == NULL ? "" : text));
-	return true;
+		natsMsgHeader_Values(message->message, name, &texts, &count) != NATS_OK)
+		return 0;
+	if (count > 0)
+		*value = trimmed(slice_from(texts[0] == NULL ? "" : texts[0]));
+	free(texts);
+	return count > 1 ? 2 : count;
 }
 
 /* --- Either way. */
 
-bool nats_incoming_header(void *message, const char *name, struct slice *value)
+int nats_incoming_header(void *message, const char *name, struct slice *value)
 {
 	return link_layout() == LINK_LAYOUT_PROVEN ? header_in_place(message, name, value)
 						   : header_by_library(message, name, value);
@@ -270,7 +274,7 @@ int nats_incoming_status(const struct nats_incoming *message, struct slice *desc
 		return status;
 	}
 	/* cnats makes headers of the status line. */
-	if (!header_by_library(message, "Status", &text) || (status = status_number(text)) == 0)
+	if (header_by_library(message, "Status", &text) == 0 || (status = status_number(text)) == 0)
 		return 0;
 	(void)header_by_library(message, "Description", description);
 	return status;
