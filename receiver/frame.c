@@ -15,6 +15,7 @@
 static void judge_time(struct frame *frame)
 {
 	frame->arrived_ms = clock_wall_ms();
+	frame->arrived_us = clock_mono_us();
 	frame->is_ahead = frame->scrape.time_ms - frame->arrived_ms > AHEAD_TOLERANCE_MS;
 	frame->age_from_ms = frame->is_ahead ? frame->arrived_ms : frame->scrape.time_ms;
 }

@@ -15,6 +15,7 @@ struct frame {
 	struct wire_scrape scrape;
 	struct slice body;   /* encoded as scrape.encoding says */
 	int64_t arrived_ms;  /* wall clock */
+	uint64_t arrived_us; /* monotonic */
 	int64_t age_from_ms; /* when its age begins: scrape.time_ms, or arrived_ms where that is
 				ahead */
 	bool is_legacy;      /* an envelope: its publisher is a claim, not the subject's */

@@ -42,7 +42,7 @@ struct intake {
 	struct trust trust;
 	struct log_limit malformed, clock_reset;
 	struct series *received, *looked_back, *received_bytes, *redelivered, *delivered,
-		*delivered_age;
+		*delivered_age, *ack_seconds;
 	void (*on_drained)(void *arg);
 	void *drained_arg;
 	void (*on_closed)(void *arg);
@@ -72,11 +72,17 @@ static void on_forget(void *arg, struct target *target)
 	intake->sink->ops->forget(intake->sink, target);
 }
 
-static void on_ack(void *arg, struct slice reply)
+static void ack(struct intake *intake, struct slice reply)
+{
+	consumer_ack(intake->sources[0].consumer, reply);
+}
+
+static void on_ack(void *arg, struct slice reply, uint64_t arrived_us)
 {
 	struct intake *intake = arg;
 
-	consumer_ack(intake->sources[0].consumer, reply);
+	ack(intake, reply);
+	series_observe(intake->ack_seconds, (double)(clock_mono_us() - arrived_us) / 1e6);
 }
 
 static void count_discard(struct intake *intake, const char *reason)
@@ -156,7 +162,7 @@ static void discard_message(struct intake *intake, enum frame_verdict verdict,
 {
 	const char *reason = verdict_reason(verdict);
 
-	on_ack(intake, reply);
+	ack(intake, reply);
 	count_discard(intake, reason);
 	tally_discard(intake->options.tally, publisher, reason);
 	if (verdict == FRAME_MALFORMED)
@@ -188,7 +194,7 @@ static void offer(struct intake *intake, struct frame *frame)
 		return;
 	}
 	if (is_filtered(intake, frame)) {
-		on_ack(intake, buf_slice(&frame->reply));
+		ack(intake, buf_slice(&frame->reply));
 		count_discard(intake, "filtered");
 		frame_free(frame);
 		return;
@@ -374,6 +380,7 @@ static void resolve_series(struct intake *intake)
 		{&intake->redelivered, RM_REDELIVERED},
 		{&intake->delivered, RM_DELIVERED},
 		{&intake->delivered_age, RM_DELIVERED_AGE_SECONDS},
+		{&intake->ack_seconds, RM_ACK_SECONDS},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)

@@ -25,7 +25,7 @@
 
 struct ack {
 	TAILQ_ENTRY(ack) next;
-	uint64_t generation, seq;
+	uint64_t generation, seq, arrived_us;
 	struct buf reply;
 };
 
@@ -84,7 +84,8 @@ static void release_acks(struct newest *newest, struct target *target)
 			return;
 		TAILQ_REMOVE(&target->acks, ack, next);
 		target->turn.share->acks--;
-		newest->options.on_ack(newest->options.arg, buf_slice(&ack->reply));
+		newest->options.on_ack(
+			newest->options.arg, buf_slice(&ack->reply), ack->arrived_us);
 		buf_free(&ack->reply);
 		free(ack);
 	}
@@ -112,16 +113,22 @@ static void hold_ack(struct target *target, struct frame *frame)
 
 	ack->generation = frame->generation;
 	ack->seq = frame->stream_seq;
+	ack->arrived_us = frame->arrived_us;
 	ack->reply = buf_take(&frame->reply);
 	insert_ack(target, ack);
 	target->turn.share->acks++;
+}
+
+static void ack_at_once(struct newest *newest, const struct frame *frame)
+{
+	newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply), frame->arrived_us);
 }
 
 /* Ends a frame that belongs to no target: nothing can precede it. */
 static void decide_alone(struct newest *newest, struct frame *frame, enum frame_fate fate)
 {
 	if (frame->reply.len > 0)
-		newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
+		ack_at_once(newest, frame);
 	newest->options.on_fate(newest->options.arg, frame, fate);
 	frame_free(frame);
 }
@@ -134,7 +141,7 @@ static void acknowledge(struct newest *newest, struct target *target, struct fra
 	if (target->turn.share->acks < MAX_HELD_ACKS)
 		hold_ack(target, frame);
 	else
-		newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
+		ack_at_once(newest, frame);
 }
 
 static void decide(

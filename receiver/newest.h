@@ -63,8 +63,8 @@ struct newest_options {
 	void (*on_silent)(void *arg, struct target *target);
 	/* The target is about to be freed: free sink_state. */
 	void (*on_forget)(void *arg, struct target *target);
-	/* Acknowledge; leaves in stream order per target. */
-	void (*on_ack)(void *arg, struct slice reply);
+	/* Acknowledge; leaves in stream order per target. `arrived_us`: the frame's. */
+	void (*on_ack)(void *arg, struct slice reply, uint64_t arrived_us);
 	/* A frame's end, for counting. `frame` is freed after it. */
 	void (*on_fate)(void *arg, const struct frame *frame, enum frame_fate fate);
 	/* The time of a target went back by more than an interval or two and was believed. */

@@ -65,8 +65,9 @@ static void push_on_forget(void *arg, struct target *target)
 	f->sink->ops->forget(f->sink, target);
 }
 
-static void push_on_ack(void *arg, struct slice reply)
+static void push_on_ack(void *arg, struct slice reply, uint64_t arrived_us)
 {
+	(void)arrived_us;
 	buf_appendf(&((struct push_fixture *)arg)->acks, "%.*s ", SLICE_FMT(reply));
 }
 

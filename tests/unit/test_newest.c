@@ -15,6 +15,7 @@
 #define NOW_MS      INT64_C(1700000000000)
 #define INTERVAL_MS 15000
 #define MAX_AGE_MS  80000
+#define ARRIVED_US  12345
 #define MAX_BYTES   UINT64_C(100000)
 
 struct record {
@@ -49,8 +50,9 @@ static void on_forget(void *arg, struct target *target)
 	((struct record *)arg)->forgotten++;
 }
 
-static void on_ack(void *arg, struct slice reply)
+static void on_ack(void *arg, struct slice reply, uint64_t arrived_us)
 {
+	assert_int_equal(arrived_us, ARRIVED_US);
 	buf_appendf(&((struct record *)arg)->acks, "%.*s ", SLICE_FMT(reply));
 }
 
@@ -133,6 +135,7 @@ static struct frame *make_frame(struct frame_spec spec)
 	frame->scrape.up = true;
 	frame->age_from_ms = frame->scrape.time_ms;
 	frame->generation = spec.generation;
+	frame->arrived_us = ARRIVED_US;
 	frame->stream_seq = spec.seq;
 	frame->stored_ms = NOW_MS + spec.stored_ms;
 	frame->is_lookback = spec.is_lookback;
