@@ -205,6 +205,12 @@ static void offer(struct intake *intake, struct frame *frame)
 	newest_offer(intake->newest, frame, clock_wall_ms());
 }
 
+/* Of a durable that was made anew meanwhile, which brings the message itself if it is fresh. */
+static bool is_obsolete(const struct source *source, const struct consumer_message *message)
+{
+	return message->is_lookback && message->generation < consumer_generation(source->consumer);
+}
+
 static void note_generation(struct source *source, struct consumer_message *message)
 {
 	if (message->generation != source->generation)
@@ -226,6 +232,10 @@ static void on_message(void *arg, struct consumer_message *message)
 
 	series_inc(is_lookback ? intake->looked_back : intake->received);
 	series_add(intake->received_bytes, (double)nats_incoming_body(message->incoming).len);
+	if (is_obsolete(source, message)) {
+		nats_incoming_free(message->incoming);
+		return;
+	}
 	note_generation(source, message);
 	verdict = frame_from_message(
 		&frame, message, slice_from(stream->topic), &reply, &publisher, &err);
@@ -444,6 +454,7 @@ void intake_collect(struct intake *intake)
 		double value;
 	} numbers[] = {
 		{RM_TARGETS, (double)newest_target_count(intake->newest)},
+		{RM_PUBLISHERS, (double)newest_publisher_count(intake->newest)},
 		{RM_WAITING, (double)newest_waiting_count(intake->newest)},
 		{RM_WAITING_BYTES, (double)newest_waiting_bytes(intake->newest)},
 		{RM_HELD_BYTES, (double)newest_held_bytes(intake->newest)},

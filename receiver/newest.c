@@ -23,12 +23,6 @@
 /* Of malloc, for each of the small pieces a target consists of. */
 #define PIECE_OVERHEAD_BYTES 16
 
-struct ack {
-	TAILQ_ENTRY(ack) next;
-	uint64_t generation, seq, arrived_us;
-	struct buf reply;
-};
-
 struct newest {
 	struct newest_options options;
 	struct target *targets;
@@ -62,61 +56,17 @@ struct newest *newest_new(const struct newest_options *options)
 	return newest;
 }
 
-/* Whether (generation, seq) a comes before b. */
-static bool is_before(uint64_t generation_a, uint64_t seq_a, uint64_t generation_b, uint64_t seq_b)
-{
-	return generation_a != generation_b ? generation_a < generation_b : seq_a < seq_b;
-}
-
-static bool blocks(const struct frame *undecided, const struct ack *ack)
-{
-	return undecided != NULL &&
-	       is_before(undecided->generation, undecided->stream_seq, ack->generation, ack->seq);
-}
-
 /* Sends the acknowledgements that nothing undecided precedes. */
 static void release_acks(struct newest *newest, struct target *target)
 {
-	struct ack *ack;
+	struct held_ack *ack;
 
-	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
-		if (blocks(target->in_flight, ack) || blocks(target->waiting, ack))
-			return;
-		TAILQ_REMOVE(&target->acks, ack, next);
+	while ((ack = held_acks_take(&target->acks, target->in_flight, target->waiting)) != NULL) {
 		target->turn.share->acks--;
 		newest->options.on_ack(
 			newest->options.arg, buf_slice(&ack->reply), ack->arrived_us);
-		buf_free(&ack->reply);
-		free(ack);
+		held_ack_free(ack);
 	}
-}
-
-/* From the end, where most belong: the others were delivered again, or retried meanwhile. */
-static void insert_ack(struct target *target, struct ack *ack)
-{
-	struct ack *before;
-
-	TAILQ_FOREACH_REVERSE(before, &target->acks, ack_list, next)
-	{
-		if (is_before(before->generation, before->seq, ack->generation, ack->seq))
-			break;
-	}
-	if (before == NULL)
-		TAILQ_INSERT_HEAD(&target->acks, ack, next);
-	else
-		TAILQ_INSERT_AFTER(&target->acks, before, ack, next);
-}
-
-static void hold_ack(struct target *target, struct frame *frame)
-{
-	struct ack *ack = xcalloc(1, sizeof(*ack));
-
-	ack->generation = frame->generation;
-	ack->seq = frame->stream_seq;
-	ack->arrived_us = frame->arrived_us;
-	ack->reply = buf_take(&frame->reply);
-	insert_ack(target, ack);
-	target->turn.share->acks++;
 }
 
 static void ack_at_once(struct newest *newest, const struct frame *frame)
@@ -138,10 +88,12 @@ static void acknowledge(struct newest *newest, struct target *target, struct fra
 {
 	if (frame->reply.len == 0)
 		return;
-	if (target->turn.share->acks < MAX_HELD_ACKS)
-		hold_ack(target, frame);
-	else
+	if (target->turn.share->acks >= MAX_HELD_ACKS) {
 		ack_at_once(newest, frame);
+		return;
+	}
+	held_acks_add(&target->acks, frame);
+	target->turn.share->acks++;
 }
 
 static void decide(
@@ -517,13 +469,11 @@ static void free_frame(struct newest *newest, struct target *target, struct fram
 
 static void free_acks(struct target *target)
 {
-	struct ack *ack;
+	struct held_ack *ack;
 
-	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
-		TAILQ_REMOVE(&target->acks, ack, next);
+	while ((ack = held_acks_take(&target->acks, NULL, NULL)) != NULL) {
 		target->turn.share->acks--;
-		buf_free(&ack->reply);
-		free(ack);
+		held_ack_free(ack);
 	}
 }
 
@@ -557,6 +507,11 @@ void newest_forget(struct newest *newest, struct target *target)
 size_t newest_target_count(const struct newest *newest)
 {
 	return HASH_CNT(by_subject, newest->targets);
+}
+
+size_t newest_publisher_count(const struct newest *newest)
+{
+	return shares_count(&newest->shares);
 }
 
 size_t newest_waiting_count(const struct newest *newest)

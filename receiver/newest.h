@@ -12,7 +12,7 @@
  *	offer ──> waiting ──begin──> in flight ──end──> acked
  *	             ^ replaced by a newer one    └─retry─> waiting again, unless a newer one waits
  */
-#include "receiver/frame.h"
+#include "receiver/held_acks.h"
 #include "receiver/shares.h"
 
 struct newest;
@@ -45,9 +45,9 @@ struct target {
 	size_t subject_len;
 	uint64_t generation, newest_seq;
 	int64_t newest_stored_ms, newest_time_ms, interval_ms;
-	int64_t taken_from_ms;          /* age_from_ms of the newest frame that was taken */
-	int64_t heard_from_ms;          /* and of the newest that came, taken or not */
-	TAILQ_HEAD(ack_list, ack) acks; /* decided, waiting for an earlier one that is not */
+	int64_t taken_from_ms; /* age_from_ms of the newest frame that was taken */
+	int64_t heard_from_ms; /* and of the newest that came, taken or not */
+	struct held_acks acks; /* decided, waiting for an earlier one that is not */
 	UT_hash_handle by_subject;
 };
 
@@ -126,6 +126,7 @@ bool newest_hold(struct newest *newest, struct target *target, size_t bytes);
 void newest_forget(struct newest *newest, struct target *target);
 
 size_t newest_target_count(const struct newest *newest);
+size_t newest_publisher_count(const struct newest *newest); /* as shares_count */
 size_t newest_waiting_count(const struct newest *newest);
 size_t newest_waiting_bytes(const struct newest *newest);
 /* All that is charged to publishers: frames waiting or in flight, targets, the sink's. */

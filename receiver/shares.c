@@ -7,8 +7,6 @@
 
 #include <assert.h>
 
-/* Publishers with a share of their own; those beyond have one in common. */
-#define MAX_PUBLISHERS 10000
 /* What all publishers together may hold, as a multiple of what one may. */
 #define TOTAL_SHARES 8
 
@@ -22,7 +20,7 @@ void shares_init(struct shares *shares, uint64_t max_publisher_bytes)
  * All envelopes have one in common, as anybody who may send them can name any publisher; no name is
  * empty or has a NUL.
  */
-static struct slice share_name(const struct shares *shares, struct slice publisher, bool is_claim)
+static struct slice share_name(struct shares *shares, struct slice publisher, bool is_claim)
 {
 	static const struct slice others = {"", 1};
 	struct share *share;
@@ -30,8 +28,18 @@ static struct slice share_name(const struct shares *shares, struct slice publish
 	if (is_claim)
 		return SLICE("");
 	HASH_FIND(by_name, shares->by_name, publisher.ptr, publisher.len, share);
-	return share == NULL && HASH_CNT(by_name, shares->by_name) >= MAX_PUBLISHERS ? others
-										     : publisher;
+	if (share != NULL || shares_count(shares) < SHARES_MAX_PUBLISHERS)
+		return publisher;
+	log_limited(&shares->crowded, LOG_WARN,
+		"too many publishers: further ones have one place in common; let NATS permissions "
+		"bind each data centre to its name, or name the true ones in filter",
+		LOG_SL("publisher", publisher), LOG_I("publishers", SHARES_MAX_PUBLISHERS));
+	return others;
+}
+
+size_t shares_count(const struct shares *shares)
+{
+	return HASH_CNT(by_name, shares->by_name);
 }
 
 struct share *shares_get(struct shares *shares, struct slice publisher, bool is_claim)
@@ -80,7 +88,7 @@ bool shares_have_room(const struct shares *shares, const struct share *share, si
 	if (share->bytes + bytes > one)
 		return false;
 	return shares->held_bytes + bytes <= all ||
-	       share->bytes + bytes <= all / HASH_CNT(by_name, shares->by_name);
+	       share->bytes + bytes <= all / shares_count(shares);
 }
 
 void shares_set_ready(struct shares *shares, struct share_turn *turn, bool is_ready)

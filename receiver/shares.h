@@ -7,9 +7,17 @@
  * places, not what they are. Loop thread.
  */
 #include "common/core/buf.h"
+#include "common/core/log.h"
 #include "common/core/table.h"
 
 #include <sys/queue.h>
+
+/*
+ * Publishers with a share of their own. That so many names are there at once means that somebody
+ * invents them: publishers whose names NATS permissions bind cannot, and those that
+ * receiver_stream.filter names are not crowded out, since no others are received.
+ */
+#define SHARES_MAX_PUBLISHERS 10000
 
 /* One publisher's; there while it has targets. */
 struct share {
@@ -34,13 +42,15 @@ struct shares {
 	TAILQ_HEAD(, share) turns;
 	size_t max_bytes; /* of one */
 	size_t held_bytes;
+	struct log_limit crowded;
 };
 
 void shares_init(struct shares *shares, uint64_t max_publisher_bytes);
 
 /*
  * The publisher's share, made if it has none. `is_claim`: anybody could have named that publisher;
- * all such have one share in common. To be given back with shares_put.
+ * all such have one share in common, and so have those that come after SHARES_MAX_PUBLISHERS. To be
+ * given back with shares_put.
  */
 struct share *shares_get(struct shares *shares, struct slice publisher, bool is_claim);
 
@@ -55,6 +65,9 @@ bool shares_have_room(const struct shares *shares, const struct share *share, si
 
 /* Queues it behind the others of its share, or takes it off. */
 void shares_set_ready(struct shares *shares, struct share_turn *turn, bool is_ready);
+
+/* Shares there are: publishers that have targets, what has one in common as one. */
+size_t shares_count(const struct shares *shares);
 
 /* What has its turn, NULL if nothing is ready; its publisher goes behind the others. */
 struct share_turn *shares_next(struct shares *shares);

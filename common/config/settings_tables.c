@@ -600,7 +600,10 @@ static const struct config_key settings_keys[] = {
 		.min = 1,
 		.max = 10000000,
 		.audience = FOR_RECEIVER,
-		.help = "How many targets of one publisher the receiver takes."},
+		.help = "How many targets of one publisher the receiver takes; further ones are "
+			"dropped and counted. All targets that come in envelopes of the original "
+			"program count as those of one publisher, as anybody who may send them can "
+			"name any: with more of them than this, raise it."},
 	{.name = "max_publisher_bytes",
 		.type = CONFIG_SIZE,
 		CONFIG_AT(struct settings, max_publisher_bytes),

@@ -699,6 +699,7 @@ static void test_publishers_beyond_count_share_their_places(void **state)
 		OFFER(&record, .instance = "a", .seq = (uint64_t)i + 1, .publisher = name);
 	}
 	assert_int_equal(newest_target_count(record.newest), 10000 + 3);
+	assert_int_equal(newest_publisher_count(record.newest), 10000 + 1);
 	finish(&record);
 }
 
