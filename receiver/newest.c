@@ -17,9 +17,14 @@
 #define SILENCE_DEFAULT_MS (5 * 60 * 1000)
 /* For targets that never said their interval. */
 #define INTERVAL_DEFAULT_MS (60 * 1000)
-/* Acknowledgements of one publisher that wait for earlier ones. Beyond it they leave at once: what
- * is not acknowledged counts against what the stream delivers to everybody. */
-#define MAX_HELD_ACKS 100000
+/*
+ * Acknowledgements that wait for earlier ones, of one publisher and of all. Beyond it they leave at
+ * once: what is not acknowledged counts against what the stream delivers to everybody.
+ */
+#define MAX_HELD_ACKS        100000
+#define MAX_HELD_ACKS_OF_ALL 300000
+/* The longest interval that is believed where it says how long a target may keep its place. */
+#define INTERVAL_BELIEVED_MS (INT64_C(24) * 60 * 60 * 1000)
 /* Of malloc, for each of the small pieces a target consists of. */
 #define PIECE_OVERHEAD_BYTES 16
 
@@ -63,6 +68,7 @@ static void release_acks(struct newest *newest, struct target *target)
 
 	while ((ack = held_acks_take(&target->acks, target->in_flight, target->waiting)) != NULL) {
 		target->turn.share->acks--;
+		newest->shares.held_acks--;
 		newest->options.on_ack(
 			newest->options.arg, buf_slice(&ack->reply), ack->arrived_us);
 		held_ack_free(ack);
@@ -88,12 +94,14 @@ static void acknowledge(struct newest *newest, struct target *target, struct fra
 {
 	if (frame->reply.len == 0)
 		return;
-	if (target->turn.share->acks >= MAX_HELD_ACKS) {
+	if (target->turn.share->acks >= MAX_HELD_ACKS ||
+		newest->shares.held_acks >= MAX_HELD_ACKS_OF_ALL) {
 		ack_at_once(newest, frame);
 		return;
 	}
 	held_acks_add(&target->acks, frame);
 	target->turn.share->acks++;
+	newest->shares.held_acks++;
 }
 
 static void decide(
@@ -302,7 +310,9 @@ static bool has_room_instead(
 
 static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
 {
-	int64_t by_interval_ms = target->interval_ms * 21 / 10;
+	int64_t interval_ms = target->interval_ms < INTERVAL_BELIEVED_MS ? target->interval_ms
+									 : INTERVAL_BELIEVED_MS;
+	int64_t by_interval_ms = interval_ms * 21 / 10;
 	int64_t bound_ms = by_interval_ms > newest->options.max_age_ms ? by_interval_ms
 								       : newest->options.max_age_ms;
 
@@ -467,12 +477,13 @@ static void free_frame(struct newest *newest, struct target *target, struct fram
 	frame_free(frame);
 }
 
-static void free_acks(struct target *target)
+static void free_acks(struct newest *newest, struct target *target)
 {
 	struct held_ack *ack;
 
 	while ((ack = held_acks_take(&target->acks, NULL, NULL)) != NULL) {
 		target->turn.share->acks--;
+		newest->shares.held_acks--;
 		held_ack_free(ack);
 	}
 }
@@ -484,7 +495,7 @@ static void free_target(struct newest *newest, struct target *target)
 	newest->options.on_forget(newest->options.arg, target);
 	HASH_DELETE(by_subject, newest->targets, target);
 	shares_set_ready(&newest->shares, &target->turn, false);
-	free_acks(target);
+	free_acks(newest, target);
 	free_frame(newest, target, target->waiting);
 	free_frame(newest, target, target->in_flight);
 	shares_discharge(&newest->shares, share, target->bytes + target->sink_bytes);

@@ -110,7 +110,8 @@ void newest_end(
 
 /*
  * Drops what went stale while waiting and, unless `trusted_since_ms` is 0, calls on_silent for
- * targets that said nothing for max(max_age, 2.1 x interval) of the time since then: once each
+ * targets that said nothing for max(max_age, 2.1 x interval) of the time since then (no interval
+ * above a day is believed): once each
  * until they speak again. Silence may be trusted from the moment at which the consumer had caught
  * up.
  */

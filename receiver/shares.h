@@ -40,8 +40,8 @@ struct share_turn {
 struct shares {
 	struct share *by_name;
 	TAILQ_HEAD(, share) turns;
-	size_t max_bytes; /* of one */
-	size_t held_bytes;
+	size_t max_bytes;             /* of one */
+	size_t held_bytes, held_acks; /* of all */
 	struct log_limit crowded;
 };
 

@@ -441,13 +441,21 @@ static void test_waiting_bytes_follow_a_redelivery(void **state)
 }
 
 /* Thousands of scrapes may come while one is on its way. */
+static size_t ack_count(const struct record *record)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < record->acks.len; i++)
+		count += record->acks.ptr[i] == ' ';
+	return count;
+}
+
 static void test_a_backlog_behind_a_delivery_is_cheap(void **state)
 {
 	enum { COUNT = 100000 };
 	double begin_s = cpu_seconds();
 	struct record record;
 	struct target *target;
-	size_t acks = 0;
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
@@ -456,10 +464,47 @@ static void test_a_backlog_behind_a_delivery_is_cheap(void **state)
 	for (int i = 2; i <= COUNT; i++)
 		OFFER(&record, .instance = "a", .seq = (uint64_t)i, .time_ms = i);
 	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
-	for (size_t i = 0; i < record.acks.len; i++)
-		acks += record.acks.ptr[i] == ' ';
-	assert_int_equal(acks, COUNT - 1);
+	assert_int_equal(ack_count(&record), COUNT - 1);
 	assert_true(cpu_seconds() - begin_s < 5.0 * CPU_BOUND_FACTOR);
+	finish(&record);
+}
+
+/* What is not acknowledged counts against what the stream delivers to all of them. */
+static void test_held_acks_are_bounded(void **state)
+{
+	enum { COUNT = 90000, OF_ALL = 300000 };
+	static const char *const publishers[] = {"p1", "p2", "p3", "p4"};
+	struct record record;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	for (size_t p = 0; p < ARRAY_LEN(publishers); p++) {
+		OFFER(&record, .instance = "a", .seq = 1, .publisher = publishers[p]);
+		newest_begin(record.newest, NOW_MS);
+		for (int i = 2; i <= COUNT + 2; i++)
+			OFFER(&record, .instance = "a", .seq = (uint64_t)i, .time_ms = i,
+				.publisher = publishers[p]);
+	}
+	assert_int_equal(ack_count(&record), ARRAY_LEN(publishers) * COUNT - OF_ALL);
+	finish(&record);
+}
+
+/* Nobody may occupy a place for years by saying that it scrapes once a year. */
+static void test_silence_of_a_year_is_not_waited_for(void **state)
+{
+	const int64_t day_ms = INT64_C(86400) * 1000;
+	struct record record;
+	struct frame *frame = make_frame((struct frame_spec){.instance = "a", .seq = 1});
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	frame->scrape.interval_ms = WIRE_INTERVAL_MAX_MS;
+	newest_offer(record.newest, frame, NOW_MS);
+	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
+	newest_sweep(record.newest, NOW_MS + 2 * day_ms, NOW_MS);
+	assert_int_equal(record.silent, 0);
+	newest_sweep(record.newest, NOW_MS + 3 * day_ms, NOW_MS);
+	assert_int_equal(record.silent, 1);
 	finish(&record);
 }
 
@@ -742,6 +787,8 @@ int main(void)
 		cmocka_unit_test(test_what_the_sink_shows_already),
 		cmocka_unit_test(test_waiting_bytes_follow_a_redelivery),
 		cmocka_unit_test(test_a_backlog_behind_a_delivery_is_cheap),
+		cmocka_unit_test(test_held_acks_are_bounded),
+		cmocka_unit_test(test_silence_of_a_year_is_not_waited_for),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_a_forgotten_target_frees_its_publishers_place),
 		cmocka_unit_test(test_envelopes_share_one_publishers_places),
