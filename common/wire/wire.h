@@ -111,8 +111,8 @@ void wire_msg_id(char id[17], struct slice subject, int64_t time_ms);
  */
 typedef int (*wire_header_lookup)(void *arg, const char *name, struct slice *value);
 
-/* Reads a scrape's headers; -1 and `err` if one is malformed or repeated, or Ps-Time is missing. `scrape` needs
- * fini only on success. */
+/* Reads a scrape's headers; -1 and `err` if one is malformed or repeated, or Ps-Time is missing.
+ * `scrape` needs fini only on success. */
 int wire_headers_parse(struct wire_scrape *scrape, wire_header_lookup lookup, void *arg,
 	struct err *err) MUST_CHECK;
 

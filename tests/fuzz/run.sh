@@ -11,6 +11,7 @@ max_len() {
 	case $1 in
 	codec) echo 65538 ;;
 	wire) echo 20000 ;;
+	exposition_oracle) echo 4096 ;;
 	config | exposition | push_body | survey) echo 16384 ;;
 	*) echo 8192 ;;
 	esac
