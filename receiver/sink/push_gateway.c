@@ -30,19 +30,13 @@
 #include "receiver/sink/push_health.h"
 #include "receiver/sink/push_job.h"
 #include "receiver/sink/push_marks.h"
-#include "receiver/sink/push_report.h"
-#include "receiver/sink/push_survey.h"
+#include "receiver/sink/push_orphans.h"
+#include "receiver/sink/push_surveyor.h"
 
 #define BACKOFF_MIN_MS     500
 #define BACKOFF_MAX_MS     10000
 #define RETRY_AFTER_MAX_MS 60000
 #define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
-/* Of the gateway's /metrics: half a million samples take 64 MB. */
-#define SURVEY_LIMIT_BYTES ((size_t)256 << 20)
-/* Where max_age is off, as newest.c's for silence. */
-#define ORPHAN_DEFAULT_MS (5 * 60 * 1000)
-/* As often a survey may time out in a row before pushes go on without. */
-#define SURVEY_TIMEOUTS 3
 
 enum gateway_state { OPEN, WAITING, PROBING };
 
@@ -59,20 +53,12 @@ struct push_gateway {
 	struct push_claims *claims;
 	struct push_types *types;
 	struct push_marks *marks;
-	/* Groups that nobody claims, see sweep: one DELETE at a time, taking turns with the rest.
-	 */
-	bool orphans_are_due;
-	bool is_second_survey;     /* asked for, to see whose marks are still renewed */
-	int64_t orphans_before_ms; /* what it said to be older may go; 0: it has not come */
-	struct push_mark *orphan;  /* being deleted */
-	struct fetch_transfer *orphan_transfer;
+	struct push_orphans orphans;
 	bool orphan_had_turn;
 	size_t held_by_orphan; /* targets whose frame in flight waits for that */
 	bool must_survey;
-	struct fetch_transfer *survey; /* NULL: not running */
-	int survey_timeouts;           /* in a row */
-	bool is_lost_by_survey;        /* and not by a push */
-	struct log_limit unsurveyed;
+	struct push_surveyor surveyor;
+	bool is_lost_by_survey; /* and not by a push */
 	enum gateway_state state;
 	struct push_health health;
 	struct backoff backoff;
@@ -274,50 +260,20 @@ static void send_step(struct push_step *step)
 	free(url);
 }
 
-static void on_survey(void *arg, struct fetch_result *result);
-
-static void send_survey(struct push_gateway *gateway)
-{
-	char *url = xasprintf("%s/metrics", gateway->base_url);
-	const struct fetch_request request = {
-		.method = "GET",
-		.url = url,
-		.timeout_ms = gateway->settings->timeout_ms,
-		.body_limit_bytes = SURVEY_LIMIT_BYTES,
-		.follow_redirects = false,
-	};
-
-	gateway->running++;
-	gateway->survey = fetch_start(gateway->fetch, &request, on_survey, gateway);
-	free(url);
-}
-
-static void on_orphan(void *arg, struct fetch_result *result);
-
 /* False if there is none to be deleted now. */
 static bool delete_orphan(struct push_gateway *gateway)
 {
-	struct fetch_request request = {
-		.method = "DELETE",
-		.timeout_ms = gateway->settings->timeout_ms,
-		.body_limit_bytes = ANSWER_LIMIT_BYTES,
-	};
-	char *url;
-
-	if (gateway->orphan != NULL || !gateway->orphans_are_due || gateway->is_stopping)
+	if (gateway->is_stopping || !push_orphans_delete(&gateway->orphans))
 		return false;
-	gateway->orphan =
-		push_marks_orphan(gateway->marks, gateway->claims, gateway->orphans_before_ms);
-	if (gateway->orphan == NULL)
-		return false;
-	gateway->orphan->is_going = true;
 	gateway->orphan_had_turn = true;
-	request.url = url = xasprintf("%s%s", gateway->base_url, gateway->orphan->path);
-	series_inc(gateway->deletes);
 	gateway->running++;
-	gateway->orphan_transfer = fetch_start(gateway->fetch, &request, on_orphan, gateway);
-	free(url);
 	return true;
+}
+
+static void start_survey(struct push_gateway *gateway)
+{
+	push_surveyor_start(&gateway->surveyor);
+	gateway->running++;
 }
 
 /* False if there is nothing to do. */
@@ -343,7 +299,7 @@ static void pump(struct push_gateway *gateway)
 {
 	if (gateway->must_survey && gateway->running == 0 && allowed(gateway) > 0 &&
 		!gateway->is_stopping)
-		send_survey(gateway);
+		start_survey(gateway);
 	if (gateway->must_survey)
 		return;
 	while (gateway->running < allowed(gateway) && send_next(gateway))
@@ -546,117 +502,36 @@ static void let_go_held(struct push_gateway *gateway)
 	}
 }
 
-static void on_orphan(void *arg, struct fetch_result *result)
+static void on_orphan_end(void *arg, const struct push_answer *away, int64_t retry_after_ms)
 {
 	struct push_gateway *gateway = arg;
-	struct push_mark *orphan = gateway->orphan;
-	struct push_answer answer;
 
-	gateway->orphan = NULL;
-	gateway->orphan_transfer = NULL;
 	gateway->running--;
-	orphan->is_going = false;
-	push_answer_read(&answer, result);
-	if (answer.meaning == PUSH_RETRY) {
-		lose_gateway(gateway, &answer, result->retry_after_ms);
-	} else if (answer.meaning == PUSH_REFUSED) {
-		orphan->is_refused = true;
-	} else {
-		push_marks_gone(gateway->marks, orphan);
-		series_inc(metrics_series(
-			gateway->context.metrics, RM_GROUPS_DELETED, gateway->base.name, "orphan"));
-	}
+	if (away != NULL)
+		lose_gateway(gateway, away, retry_after_ms);
 	let_go_held(gateway);
 	pump(gateway);
 }
 
 /* Surveys. */
 
-static int64_t orphan_bound_ms(const struct push_gateway *gateway)
-{
-	int64_t max_age_ms = gateway->context.settings->max_age_ms;
-
-	return max_age_ms > 0 ? max_age_ms : ORPHAN_DEFAULT_MS;
-}
-
-/* `survey` may be empty. */
-static void take_survey(struct push_gateway *gateway, const struct push_survey *survey)
-{
-	push_types_begin_survey(gateway->types);
-	for (size_t i = 0; i < PUSH_LATE_COUNT; i++)
-		push_types_set_foreign(gateway->types, slice_from(push_late_families[i].name),
-			push_late_families[i].type);
-	for (size_t i = 0; i < survey->family_count; i++) {
-		const struct push_survey_family *family = &survey->families[i];
-
-		if (family->is_foreign)
-			push_types_set_foreign(
-				gateway->types, slice_from(family->name), family->type);
-	}
-	push_types_end_survey(gateway->types);
-	push_marks_survey(
-		gateway->marks, survey, gateway->settings->publisher_label, gateway->claims);
-}
-
-/* Why the answer says nothing of the gateway's content; true if it does. */
-static bool read_survey(
-	struct push_gateway *gateway, const struct fetch_result *result, struct err *err)
-{
-	struct push_survey survey;
-	bool ok;
-
-	if (result->outcome != FETCH_DONE)
-		err_setf(err, "%s", result->error);
-	else if (result->status < 200 || result->status > 299)
-		err_setf(err, "HTTP status %d", result->status);
-	if (result->outcome != FETCH_DONE || result->status < 200 || result->status > 299)
-		return false;
-	ok = push_survey_parse(&survey, buf_slice(&result->body), err) == 0;
-	if (ok)
-		take_survey(gateway, &survey);
-	if (ok && gateway->is_second_survey && gateway->orphans_before_ms == 0)
-		gateway->orphans_before_ms = clock_wall_ms() - orphan_bound_ms(gateway);
-	push_survey_fini(&survey);
-	return ok;
-}
-
-/* Whether the gateway is away, rather than unwilling to show what it holds. */
-static bool is_away(struct push_gateway *gateway, const struct fetch_result *result)
-{
-	if (result->outcome == FETCH_TIMED_OUT)
-		return ++gateway->survey_timeouts < SURVEY_TIMEOUTS;
-	return result->outcome == FETCH_FAILED ||
-	       (result->outcome == FETCH_DONE &&
-		       (result->status == 429 || (result->status > 500 && result->status < 505)));
-}
-
-static void on_survey(void *arg, struct fetch_result *result)
+static void on_survey_end(
+	void *arg, bool was_read, const struct push_answer *away, int64_t retry_after_ms)
 {
 	struct push_gateway *gateway = arg;
-	struct push_answer answer;
-	struct err err = {""};
 
-	gateway->survey = NULL;
 	gateway->running--;
-	if (is_away(gateway, result)) {
-		push_answer_read(&answer, result);
-		series_inc(metrics_series(gateway->context.metrics, RM_PUBLISH_ERRORS,
-			gateway->base.name, answer.reason));
+	if (away != NULL) {
 		gateway->is_lost_by_survey |= gateway->state == OPEN;
-		lose_gateway(gateway, &answer, result->retry_after_ms);
+		lose_gateway(gateway, away, retry_after_ms);
 		return;
 	}
 	gateway->must_survey = false;
-	gateway->survey_timeouts = 0;
 	if (gateway->is_lost_by_survey)
 		regain_gateway(gateway);
 	gateway->is_lost_by_survey = false;
-	if (!read_survey(gateway, result, &err))
-		log_limited(&gateway->unsurveyed, LOG_WARN,
-			"the Push Gateway's /metrics cannot be read; types of what others push "
-			"there are not known",
-			LOG_S("sink", gateway->base.name), LOG_S("url", gateway->shown_url),
-			LOG_S("error", err.text));
+	if (was_read)
+		push_orphans_on_survey(&gateway->orphans);
 	pump(gateway);
 }
 
@@ -699,23 +574,14 @@ static void forget(struct sink *sink, struct target *target)
 	target->sink_state = NULL;
 }
 
-/*
- * Groups that no target of the stream has claimed for so long are of targets that ended while no
- * receiver ran. The gateway is read once more first: another receiver's targets have new marks.
- */
 static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
 {
 	struct push_gateway *gateway = from_sink(sink);
-	int64_t bound_ms = orphan_bound_ms(gateway);
 
-	gateway->orphans_are_due = gateway->settings->delete_stale && trusted_since_ms != 0 &&
-				   now_ms - trusted_since_ms > bound_ms;
-	if (!gateway->orphans_are_due || gateway->is_stopping)
-		return;
-	if (!gateway->is_second_survey &&
-		push_marks_orphan(gateway->marks, gateway->claims, now_ms - bound_ms) != NULL)
-		gateway->is_second_survey = gateway->must_survey = true;
-	pump(gateway);
+	if (push_orphans_sweep(&gateway->orphans, now_ms, trusted_since_ms))
+		gateway->must_survey = true;
+	if (gateway->orphans.are_due)
+		pump(gateway);
 }
 
 static size_t running(const struct sink *sink)
@@ -775,14 +641,8 @@ static void close_sink(struct sink *sink, void (*on_closed)(void *arg), void *ar
 	gateway->closing_parts = 2;
 	TAILQ_FOREACH (state, &gateway->targets, of_sink)
 		end_job(state->job);
-	if (gateway->survey != NULL) {
-		fetch_cancel(gateway->survey);
-		gateway->running--;
-	}
-	if (gateway->orphan_transfer != NULL) {
-		fetch_cancel(gateway->orphan_transfer);
-		gateway->running--;
-	}
+	gateway->running -= push_surveyor_cancel(&gateway->surveyor);
+	gateway->running -= push_orphans_cancel(&gateway->orphans);
 	fetch_close(gateway->fetch, on_fetch_closed, gateway);
 	uv_close((uv_handle_t *)&gateway->timer, on_timer_closed);
 }
@@ -851,13 +711,29 @@ struct sink *push_gateway_open(
 		.url = gateway->shown_url,
 		.readiness = {.is_ready = true},
 	};
+	gateway->surveyor = (struct push_surveyor){
+		.maker = &gateway->maker,
+		.fetch = gateway->fetch,
+		.base_url = gateway->base_url,
+		.shown_url = gateway->shown_url,
+		.on_end = on_survey_end,
+		.arg = gateway,
+	};
+	gateway->orphans = (struct push_orphans){
+		.maker = &gateway->maker,
+		.fetch = gateway->fetch,
+		.base_url = gateway->base_url,
+		.deletes = metrics_series(context->metrics, RM_PUSHES, settings->name, "DELETE"),
+		.on_end = on_orphan_end,
+		.arg = gateway,
+	};
 	TAILQ_INIT(&gateway->pushes);
 	TAILQ_INIT(&gateway->removals);
 	TAILQ_INIT(&gateway->targets);
 	uv_timer_init(context->loop, &gateway->timer);
 	gateway->timer.data = gateway;
 	resolve_series(gateway);
-	take_survey(gateway, &(struct push_survey){.groups = NULL});
+	push_surveyor_take_nothing(&gateway->surveyor);
 	pump(gateway);
 	return &gateway->base;
 }
