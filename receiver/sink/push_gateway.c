@@ -7,12 +7,6 @@
  * so that no two requests for one path run at a time. Requests are dealt out in turn over the jobs,
  * deletions of the silent having every other turn.
  *
- *	            a request fails             the wait is over
- *	  OPEN ─────────────────────> WAITING ────────────────────> PROBING (one request)
- *	   ^                             ^          it fails            │
- *	   │                             └──────────────────────────────┤
- *	   └────────────────────────────────────────────────────────────┘ it is answered
- *
  * While waiting, pushes not yet begun go back to where newer scrapes may replace them.
  *
  * Before the first push and before the first after each failure (a restart of the gateway looks
@@ -21,7 +15,6 @@
  */
 #include "receiver/sink/push_gateway.h"
 
-#include "common/core/backoff.h"
 #include "common/core/clock.h"
 #include "common/core/url.h"
 #include "common/loop/fetch.h"
@@ -33,12 +26,7 @@
 #include "receiver/sink/push_orphans.h"
 #include "receiver/sink/push_surveyor.h"
 
-#define BACKOFF_MIN_MS     500
-#define BACKOFF_MAX_MS     10000
-#define RETRY_AFTER_MAX_MS 60000
 #define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
-
-enum gateway_state { OPEN, WAITING, PROBING };
 
 TAILQ_HEAD(job_list, push_job);
 
@@ -59,10 +47,7 @@ struct push_gateway {
 	bool must_survey;
 	struct push_surveyor surveyor;
 	bool is_lost_by_survey; /* and not by a push */
-	enum gateway_state state;
 	struct push_health health;
-	struct backoff backoff;
-	uv_timer_t timer;
 	size_t running;           /* requests */
 	size_t pushing;           /* jobs that push, begun and not ended */
 	struct job_list pushes;   /* of these, those with steps to begin */
@@ -84,9 +69,7 @@ static struct push_gateway *from_sink(const struct sink *sink)
 /* How many requests may run. */
 static size_t allowed(const struct push_gateway *gateway)
 {
-	if (gateway->state == WAITING || gateway->is_closing)
-		return 0;
-	return gateway->state == PROBING ? 1 : (size_t)gateway->settings->concurrency;
+	return gateway->is_closing ? 0 : push_health_allows(&gateway->health);
 }
 
 static struct series *series_of(struct push_gateway *gateway, enum receiver_metric id)
@@ -349,45 +332,23 @@ static void finish_if_done(struct push_job *job)
 		finish_push(job);
 }
 
-static void on_wait_over(uv_timer_t *timer)
+static void on_retry(void *arg)
 {
-	struct push_gateway *gateway = timer->data;
-
-	gateway->state = PROBING;
-	pump(gateway);
+	pump(arg);
 }
 
 static void lose_gateway(
 	struct push_gateway *gateway, const struct push_answer *answer, int64_t retry_after_ms)
 {
-	uint64_t wait_ms;
 	struct push_job *job;
 
-	if (gateway->state == WAITING)
+	if (!push_health_lose(&gateway->health, answer->words, retry_after_ms))
 		return;
-	wait_ms = backoff_next_ms(&gateway->backoff);
-	if (retry_after_ms > RETRY_AFTER_MAX_MS)
-		retry_after_ms = RETRY_AFTER_MAX_MS;
-	if (retry_after_ms > 0 && (uint64_t)retry_after_ms > wait_ms)
-		wait_ms = (uint64_t)retry_after_ms;
-	gateway->state = WAITING;
 	gateway->must_survey = true;
-	uv_timer_start(&gateway->timer, on_wait_over, wait_ms, 0);
-	push_health_lose(&gateway->health, answer->words);
 	while ((job = TAILQ_FIRST(&gateway->pushes)) != NULL) {
 		give_up(job);
 		finish_if_done(job);
 	}
-}
-
-static void regain_gateway(struct push_gateway *gateway)
-{
-	if (gateway->state == PROBING) {
-		gateway->state = OPEN;
-		backoff_reset(&gateway->backoff);
-	}
-	if (gateway->state == OPEN)
-		push_health_gain(&gateway->health);
 }
 
 /* `end`: push_claims_release or push_claims_abandon. */
@@ -468,11 +429,11 @@ static void on_answer(void *arg, struct fetch_result *result)
 			gateway->base.name, answer.reason));
 	switch (answer.meaning) {
 	case PUSH_TAKEN:
-		regain_gateway(gateway);
+		push_health_gain(&gateway->health);
 		on_taken(step, result);
 		break;
 	case PUSH_REFUSED:
-		regain_gateway(gateway);
+		push_health_gain(&gateway->health);
 		on_refused(step, &answer);
 		break;
 	case PUSH_RETRY:
@@ -522,13 +483,13 @@ static void on_survey_end(
 
 	gateway->running--;
 	if (away != NULL) {
-		gateway->is_lost_by_survey |= gateway->state == OPEN;
+		gateway->is_lost_by_survey |= gateway->health.state == PUSH_OPEN;
 		lose_gateway(gateway, away, retry_after_ms);
 		return;
 	}
 	gateway->must_survey = false;
 	if (gateway->is_lost_by_survey)
-		regain_gateway(gateway);
+		push_health_gain(&gateway->health);
 	gateway->is_lost_by_survey = false;
 	if (was_read)
 		push_orphans_on_survey(&gateway->orphans);
@@ -620,14 +581,9 @@ static void on_part_closed(struct push_gateway *gateway)
 	free(gateway);
 }
 
-static void on_fetch_closed(void *arg)
+static void on_handle_closed(void *arg)
 {
 	on_part_closed(arg);
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-	on_part_closed(handle->data);
 }
 
 static void close_sink(struct sink *sink, void (*on_closed)(void *arg), void *arg)
@@ -643,8 +599,8 @@ static void close_sink(struct sink *sink, void (*on_closed)(void *arg), void *ar
 		end_job(state->job);
 	gateway->running -= push_surveyor_cancel(&gateway->surveyor);
 	gateway->running -= push_orphans_cancel(&gateway->orphans);
-	fetch_close(gateway->fetch, on_fetch_closed, gateway);
-	uv_close((uv_handle_t *)&gateway->timer, on_timer_closed);
+	fetch_close(gateway->fetch, on_handle_closed, gateway);
+	push_health_close(&gateway->health, on_handle_closed);
 }
 
 static const struct sink_ops push_gateway_ops = {
@@ -705,12 +661,14 @@ struct sink *push_gateway_open(
 		.types = gateway->types,
 		.marks = gateway->marks,
 	};
-	gateway->backoff = (struct backoff){.min_ms = BACKOFF_MIN_MS, .max_ms = BACKOFF_MAX_MS};
 	gateway->health = (struct push_health){
 		.sink = settings->name,
 		.url = gateway->shown_url,
-		.readiness = {.is_ready = true},
+		.settings = settings,
+		.on_retry = on_retry,
+		.arg = gateway,
 	};
+	push_health_init(&gateway->health, context->loop);
 	gateway->surveyor = (struct push_surveyor){
 		.maker = &gateway->maker,
 		.fetch = gateway->fetch,
@@ -730,8 +688,6 @@ struct sink *push_gateway_open(
 	TAILQ_INIT(&gateway->pushes);
 	TAILQ_INIT(&gateway->removals);
 	TAILQ_INIT(&gateway->targets);
-	uv_timer_init(context->loop, &gateway->timer);
-	gateway->timer.data = gateway;
 	resolve_series(gateway);
 	push_surveyor_take_nothing(&gateway->surveyor);
 	pump(gateway);
