@@ -373,13 +373,18 @@ static void append_metadata(
 /* Whether the group may have the family, whose first sample there is to be written. */
 static bool admit(struct builder *b, const struct family *family, size_t group)
 {
+	struct push_type_holder *holder = b->body->groups[group].holder;
 	struct slice name = family_name(b, family);
+	struct push_body *body = b->body;
 
 	if (b->gate == NULL || family < b->families + PUSH_OWN_COUNT ||
-		push_types_claim(b->body->groups[group].holder, name, family->type))
+		push_types_claim(holder, name, family->type))
 		return true;
-	if (b->body->conflict.len == 0)
-		buf_append_slice(&b->body->conflict, name);
+	if (body->refused == NULL) {
+		body->refused = holder;
+		buf_append_slice(&body->conflict, name);
+		buf_append_slice(&body->rival, push_types_rival(holder, name, family->type));
+	}
 	return false;
 }
 
@@ -540,5 +545,6 @@ void push_body_fini(struct push_body *body)
 	}
 	free(body->groups);
 	buf_free(&body->conflict);
+	buf_free(&body->rival);
 	*body = (struct push_body){0};
 }

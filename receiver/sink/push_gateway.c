@@ -651,7 +651,7 @@ struct sink *push_gateway_open(
 	gateway->fetch = fetch_open(context->loop, &options);
 	gateway->claims = push_claims_new();
 	gateway->types = push_types_new();
-	gateway->marks = push_marks_new();
+	gateway->marks = push_marks_new(gateway->types);
 	gateway->must_survey = true;
 	gateway->maker = (struct push_maker){
 		.sink = settings->name,

@@ -82,7 +82,9 @@ static int read_metrics(struct with_gateway *t)
 	return t->status;
 }
 
-static struct with_gateway *open_gateway(bool with_check)
+/* `prepare`, which may be NULL, finds the gateway running and no sink yet. */
+static struct with_gateway *open_prepared_gateway(
+	bool with_check, void (*prepare)(struct with_gateway *t))
 {
 	static const struct fetch_options options = {.user_agent = "test"};
 	struct with_gateway *t = xcalloc(1, sizeof(*t));
@@ -96,8 +98,15 @@ static struct with_gateway *open_gateway(bool with_check)
 		if (clock_mono_ms() > until_ms)
 			fail_msg("the Push Gateway did not start");
 	}
+	if (prepare != NULL)
+		prepare(t);
 	push_fixture_open(&t->f, t->port, "");
 	return t;
+}
+
+static struct with_gateway *open_gateway(bool with_check)
+{
+	return open_prepared_gateway(with_check, NULL);
 }
 
 static void close_gateway(struct with_gateway *t)
@@ -382,6 +391,34 @@ static void test_contradictions_without_check(void **state)
 	contradict(false);
 }
 
+#define MARK_LONG_AGO "# TYPE " PUSH_MARK " gauge\n" PUSH_MARK " 1000\n"
+
+static void push_before(struct with_gateway *t)
+{
+	push_foreign(t, "app/instance/old", MARK_LONG_AGO "# TYPE x counter\nx 1\n");
+	push_foreign(t, "app/instance/older", MARK_LONG_AGO "# TYPE h histogram\nh_count 1\n");
+}
+
+/* What groups of a receiver before us show has its type from them until their targets speak. */
+static void test_types_of_groups_of_before(void **state)
+{
+	struct with_gateway *t = open_prepared_gateway(false, push_before);
+
+	(void)state;
+	push(t, "b", "# TYPE x gauge\nx 2\n# TYPE h_count gauge\nh_count 7\ny 2\n");
+	assert_null(strstr(buf_cstr(&t->metrics), "x{instance=\"b\""));
+	assert_null(strstr(buf_cstr(&t->metrics), "h_count{instance=\"b\""));
+	expect_line(t, "the rest", "y{instance=\"b\",job=\"app\"} 2");
+	assert_int_equal(push_count(&t->f, RM_LEFT_OUT, "sink", "type_conflict"), 2);
+	push(t, "old", "# TYPE x gauge\nx 3\n");
+	expect_line(t, "its own holder may change the type", "x{instance=\"old\",job=\"app\"} 3");
+	push(t, "older", "y 4\n");
+	push(t, "b", "# TYPE x gauge\nx 5\n# TYPE h_count gauge\nh_count 7\n");
+	expect_line(t, "the other", "x{instance=\"b\",job=\"app\"} 5");
+	expect_line(t, "the other", "h_count{instance=\"b\",job=\"app\"} 7");
+	close_gateway(t);
+}
+
 /* What the gateway says of itself, and what others push there, has its type from them. */
 static void test_foreign_types(void **state)
 {
@@ -414,6 +451,7 @@ int main(void)
 		cmocka_unit_test(test_refusal_leaves_a_minimal_group),
 		cmocka_unit_test(test_contradictions_with_check),
 		cmocka_unit_test(test_contradictions_without_check),
+		cmocka_unit_test(test_types_of_groups_of_before),
 		cmocka_unit_test(test_foreign_types),
 	};
 
