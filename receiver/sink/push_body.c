@@ -14,6 +14,8 @@
 
 /* Places are 31 bits and one for the text they are in. */
 #define MAX_TEXT_BYTES ((size_t)INT32_MAX)
+/* As the end of a value in the key of a group. */
+#define VALUE_OF_TARGET SIZE_MAX
 
 void *builder_grow(void *items, size_t count, size_t *capacity, size_t size)
 {
@@ -129,40 +131,47 @@ static struct push_group *add_group(struct push_body *body, const struct push_la
 	return group;
 }
 
-/* One label's value in a group: what the sample exposes (an empty job cannot be), or the target's.
+/*
+ * One label's value in a group: what the sample exposes (an empty job cannot be). False and nothing
+ * appended where that is the target's.
  */
-static void append_group_value(struct builder *b, const struct push_sample *sample, size_t i)
+static bool append_group_value(struct builder *b, const struct push_sample *sample, size_t i)
 {
 	struct slice exposed = sample->exposed[i];
+	size_t at = b->key.len;
 
 	if (exposed.ptr == NULL || (exposed.len == 0 && i == 0))
-		buf_append_slice(&b->key, b->group.items[i].value);
-	else
-		expo_unescape(exposed, &b->key);
+		return false;
+	expo_unescape(exposed, &b->key);
+	if (!slice_eq((struct slice){b->key.ptr + at, b->key.len - at}, b->group.items[i].value))
+		return true;
+	b->key.len = at;
+	return false;
 }
 
 /*
- * The key of the sample's group: the values one behind the other, their ends in `ends`. A value
- * cannot move its end unseen, as the lengths are part of the key.
+ * The key of the sample's group: the values that are not the target's one behind the other, their
+ * ends in `ends`. A value cannot move its end unseen, as the ends are part of the key. The target's
+ * values are not: kilobytes of labels would be copied for each sample.
  */
 static void make_group_key(struct builder *b, const struct push_sample *sample, size_t *ends)
 {
 	buf_clear(&b->key);
-	for (size_t i = 0; i < b->group.count; i++) {
-		append_group_value(b, sample, i);
-		ends[i] = b->key.len;
-	}
+	for (size_t i = 0; i < b->group.count; i++)
+		ends[i] = append_group_value(b, sample, i) ? b->key.len : VALUE_OF_TARGET;
 	buf_append(&b->key, ends, b->group.count * sizeof(*ends));
 }
 
 static struct push_labels labels_of_key(const struct builder *b, const size_t *ends)
 {
 	struct push_labels labels = b->group;
+	size_t start = 0;
 
 	for (size_t i = 0; i < labels.count; i++) {
-		size_t start = i == 0 ? 0 : ends[i - 1];
-
+		if (ends[i] == VALUE_OF_TARGET)
+			continue;
 		labels.items[i].value = (struct slice){b->key.ptr + start, ends[i] - start};
+		start = ends[i];
 	}
 	return labels;
 }
