@@ -34,7 +34,7 @@ struct ack {
 };
 
 struct publisher_share {
-	size_t targets, bytes, acks;
+	size_t targets, bytes, acks, in_flight;
 	TAILQ_HEAD(, target) ready;
 	TAILQ_ENTRY(publisher_share) in_turn; /* while one of its targets is ready */
 	UT_hash_handle by_name;
@@ -48,6 +48,7 @@ struct newest {
 	TAILQ_HEAD(, publisher_share) turns;
 	size_t waiting_count, waiting_bytes;
 	size_t held_bytes; /* of all shares */
+	int64_t longest_interval_ms;
 	struct log_limit over_limit, over_bytes;
 };
 
@@ -205,10 +206,22 @@ static void set_ready(struct newest *newest, struct target *target, bool is_read
 	}
 }
 
+/* The publisher whose turn it is; NULL if none has one. */
+static struct publisher_share *next_in_turn(const struct newest *newest)
+{
+	size_t most = newest->options.max_publisher_in_flight;
+	struct publisher_share *share;
+
+	TAILQ_FOREACH (share, &newest->turns, in_turn)
+		if (most == 0 || share->in_flight < most)
+			return share;
+	return NULL;
+}
+
 /* The target whose turn it is, NULL if none is ready; its publisher goes behind the others. */
 static struct target *next_ready(struct newest *newest)
 {
-	struct publisher_share *share = TAILQ_FIRST(&newest->turns);
+	struct publisher_share *share = next_in_turn(newest);
 
 	if (share == NULL)
 		return NULL;
@@ -456,6 +469,8 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 	struct target *target;
 	struct frame *held;
 
+	if (frame->scrape.interval_ms > newest->longest_interval_ms)
+		newest->longest_interval_ms = frame->scrape.interval_ms;
 	HASH_FIND(by_subject, newest->targets, frame->subject.ptr, frame->subject.len, target);
 	if (target == NULL)
 		offer_of_unknown(newest, frame, now_ms);
@@ -484,6 +499,7 @@ struct target *newest_begin(struct newest *newest, int64_t now_ms)
 
 		if (!is_stale(newest, frame->age_from_ms, now_ms)) {
 			target->in_flight = frame;
+			target->share->in_flight++;
 			charge(newest, target->share, frame_bytes(frame));
 			return target;
 		}
@@ -517,6 +533,7 @@ void newest_end(
 
 	assert(frame != NULL);
 	target->in_flight = NULL;
+	target->share->in_flight--;
 	discharge(newest, target->share, frame_bytes(frame));
 	if (outcome == NEWEST_RETRY) {
 		retry(newest, target, frame, now_ms);
@@ -562,6 +579,17 @@ void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_m
 	}
 }
 
+void newest_doubt(struct newest *newest, struct target *target)
+{
+	(void)newest;
+	target->is_silent = false;
+}
+
+int64_t newest_longest_interval_ms(const struct newest *newest)
+{
+	return newest->longest_interval_ms;
+}
+
 bool newest_hold(struct newest *newest, struct target *target, size_t bytes)
 {
 	if (bytes > target->sink_bytes &&
@@ -600,6 +628,7 @@ static void free_target(struct newest *newest, struct target *target)
 	HASH_DELETE(by_subject, newest->targets, target);
 	set_ready(newest, target, false);
 	free_acks(target);
+	share->in_flight -= target->in_flight != NULL;
 	free_frame(newest, target, target->waiting);
 	free_frame(newest, target, target->in_flight);
 	discharge(newest, share, target->bytes + target->sink_bytes);

@@ -9,9 +9,9 @@
  *
  * While waiting, pushes not yet begun go back to where newer scrapes may replace them.
  *
- * Before the first push and before the first after each failure (a restart of the gateway looks
- * like one) the gateway's /metrics is read, for the types of what is not ours. A gateway that does
- * not show them is pushed to nevertheless.
+ * Before the first push, before the first after each failure (a restart of the gateway looks like
+ * one) and every few minutes the gateway's /metrics is read, for what is not ours; nothing else
+ * runs meanwhile. A gateway that does not show it is pushed to nevertheless.
  */
 #include "receiver/sink/push_gateway.h"
 
@@ -27,6 +27,8 @@
 #include "receiver/sink/push_surveyor.h"
 
 #define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
+/* Jobs that may push beside those with thousands of groups, beyond `concurrency`. */
+#define MORE_JOBS 4
 
 TAILQ_HEAD(job_list, push_job);
 
@@ -43,8 +45,10 @@ struct push_gateway {
 	struct push_marks *marks;
 	struct push_orphans orphans;
 	bool orphan_had_turn;
-	size_t held_by_orphan; /* targets whose frame in flight waits for that */
-	bool must_survey;
+	size_t held_by_orphan;    /* targets whose frame in flight waits for that */
+	bool must_survey;         /* before anything else may be pushed */
+	bool wants_survey;        /* when there is time */
+	int64_t trusted_since_ms; /* as last swept */
 	struct push_surveyor surveyor;
 	bool is_lost_by_survey; /* and not by a push */
 	struct push_health health;
@@ -52,7 +56,7 @@ struct push_gateway {
 	size_t pushing;           /* jobs that push, begun and not ended */
 	struct job_list pushes;   /* of these, those with steps to begin */
 	struct job_list removals; /* likewise */
-	bool removal_has_turn;
+	bool removal_has_turn, begun_have_turn;
 	bool is_stopping, is_closing;
 	size_t closing_parts;
 	void (*on_closed)(void *arg);
@@ -186,15 +190,36 @@ static bool begin_push(struct push_gateway *gateway, struct target *target)
 	return job != NULL;
 }
 
+/*
+ * Whether another job may begin to push. Bodies take memory, so that as many are made as can be
+ * sent; but a few more rather than let all others wait for jobs that have groups without end.
+ */
+static bool may_begin(const struct push_gateway *gateway)
+{
+	size_t most = allowed(gateway);
+
+	if (!TAILQ_EMPTY(&gateway->pushes) && gateway->health.state == PUSH_OPEN)
+		most += MORE_JOBS;
+	return !gateway->is_stopping && !gateway->is_closing && gateway->pushing < most;
+}
+
+/* Jobs that have begun and new ones take turns, too. */
 static struct push_job *next_push(struct push_gateway *gateway)
 {
-	while (!gateway->is_stopping && gateway->pushing < allowed(gateway)) {
+	bool is_turn_of_begun = gateway->begun_have_turn;
+
+	gateway->begun_have_turn = false;
+	if (is_turn_of_begun && !TAILQ_EMPTY(&gateway->pushes))
+		return TAILQ_FIRST(&gateway->pushes);
+	while (may_begin(gateway)) {
 		struct target *target = newest_begin(gateway->context.newest, clock_wall_ms());
 
 		if (target == NULL)
 			break;
-		if (begin_push(gateway, target))
-			return TAILQ_LAST(&gateway->pushes, job_list);
+		if (!begin_push(gateway, target))
+			continue;
+		gateway->begun_have_turn = true;
+		return TAILQ_LAST(&gateway->pushes, job_list);
 	}
 	return TAILQ_FIRST(&gateway->pushes);
 }
@@ -255,7 +280,8 @@ static bool delete_orphan(struct push_gateway *gateway)
 
 static void start_survey(struct push_gateway *gateway)
 {
-	push_surveyor_start(&gateway->surveyor);
+	push_surveyor_start(&gateway->surveyor, !gateway->must_survey);
+	gateway->wants_survey = false;
 	gateway->running++;
 }
 
@@ -280,10 +306,10 @@ static bool send_next(struct push_gateway *gateway)
 /* Begins what may begin; nothing beside a survey. */
 static void pump(struct push_gateway *gateway)
 {
-	if (gateway->must_survey && gateway->running == 0 && allowed(gateway) > 0 &&
-		!gateway->is_stopping)
+	if ((gateway->must_survey || gateway->wants_survey) && gateway->running == 0 &&
+		allowed(gateway) > 0 && !gateway->is_stopping)
 		start_survey(gateway);
-	if (gateway->must_survey)
+	if (gateway->must_survey || gateway->wants_survey || gateway->surveyor.transfer != NULL)
 		return;
 	while (gateway->running < allowed(gateway) && send_next(gateway))
 		continue;
@@ -535,13 +561,33 @@ static void forget(struct sink *sink, struct target *target)
 	target->sink_state = NULL;
 }
 
+/*
+ * The stream is not heard any more as it was, or another receiver takes from it: what was about to
+ * be deleted may be alive.
+ */
+static void doubt_silence(struct push_gateway *gateway)
+{
+	struct push_state *state;
+
+	TAILQ_FOREACH (state, &gateway->targets, of_sink) {
+		if (state->job == NULL || !state->job->is_removal)
+			continue;
+		newest_doubt(gateway->context.newest, state->target);
+		(void)drop_removal(state->job);
+	}
+}
+
 static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
 {
 	struct push_gateway *gateway = from_sink(sink);
 
-	if (push_orphans_sweep(&gateway->orphans, now_ms, trusted_since_ms))
-		gateway->must_survey = true;
-	if (gateway->orphans.are_due)
+	if (gateway->trusted_since_ms != trusted_since_ms)
+		doubt_silence(gateway);
+	gateway->trusted_since_ms = trusted_since_ms;
+	if (push_orphans_sweep(&gateway->orphans, now_ms, trusted_since_ms) ||
+		push_surveyor_is_due(&gateway->surveyor))
+		gateway->wants_survey = !gateway->is_stopping;
+	if (gateway->orphans.are_due || gateway->wants_survey)
 		pump(gateway);
 }
 

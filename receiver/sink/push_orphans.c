@@ -8,12 +8,21 @@
 #define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
 /* Where max_age is off, as newest.c's for silence. */
 #define DEFAULT_AGE_MS (5 * 60 * 1000)
+/* Anybody can say to be scraped once a year. */
+#define MAX_INTERVAL_MS (60 * 60 * 1000)
 
+/* A mark does not tell its target's interval: as if it were the longest of all. */
 static int64_t bound_ms(const struct push_orphans *orphans)
 {
-	int64_t max_age_ms = orphans->maker->context->settings->max_age_ms;
+	const struct sink_context *context = orphans->maker->context;
+	int64_t max_age_ms = context->settings->max_age_ms;
+	int64_t interval_ms = newest_longest_interval_ms(context->newest);
 
-	return max_age_ms > 0 ? max_age_ms : DEFAULT_AGE_MS;
+	if (max_age_ms <= 0)
+		max_age_ms = DEFAULT_AGE_MS;
+	if (interval_ms > MAX_INTERVAL_MS)
+		interval_ms = MAX_INTERVAL_MS;
+	return interval_ms * 21 / 10 > max_age_ms ? interval_ms * 21 / 10 : max_age_ms;
 }
 
 static struct push_mark *next_orphan(const struct push_orphans *orphans, int64_t older_than_ms)
@@ -34,6 +43,7 @@ bool push_orphans_sweep(struct push_orphans *orphans, int64_t now_ms, int64_t tr
 
 void push_orphans_on_survey(struct push_orphans *orphans)
 {
+	orphans->are_none = false;
 	if (orphans->is_second_survey && orphans->before_ms == 0)
 		orphans->before_ms = clock_wall_ms() - bound_ms(orphans);
 }
@@ -69,10 +79,11 @@ bool push_orphans_delete(struct push_orphans *orphans)
 	};
 	char *url;
 
-	if (orphans->current != NULL || !orphans->are_due)
+	if (orphans->current != NULL || !orphans->are_due || orphans->are_none)
 		return false;
 	orphans->current = next_orphan(orphans, orphans->before_ms);
-	if (orphans->current == NULL)
+	orphans->are_none = orphans->current == NULL;
+	if (orphans->are_none)
 		return false;
 	orphans->current->is_going = true;
 	request.url = url = xasprintf("%s%s", orphans->base_url, orphans->current->path);

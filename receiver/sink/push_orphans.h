@@ -3,9 +3,9 @@
 #define PS_RECEIVER_SINK_PUSH_ORPHANS_H
 /*
  * Groups with a mark that no target claims: of targets that ended while no receiver ran. It deletes
- * them one at a time, once the stream has been heard for long enough and the gateway been read once
- * more: another receiver's targets have new marks by then. When its turn is, its user decides. Loop
- * thread.
+ * them one at a time, once the stream has been heard for as long as any target may be silent and
+ * the gateway been read once more: another receiver's targets have new marks by then. What is there
+ * later without a target is not for us to judge. When its turn is, its user decides. Loop thread.
  */
 #include "common/loop/fetch.h"
 #include "receiver/sink/push_answer.h"
@@ -24,6 +24,7 @@ struct push_orphans {
 	bool are_due;
 	bool is_second_survey; /* asked for, to see whose marks are still renewed */
 	int64_t before_ms;     /* what it said to be older may go; 0: it has not come */
+	bool are_none;         /* as was found since the last survey */
 	struct push_mark *current;
 	struct fetch_transfer *transfer; /* its deletion */
 };

@@ -5,6 +5,7 @@
  */
 #include "receiver/sink/push_surveyor.h"
 
+#include "common/core/clock.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/push_report.h"
 
@@ -12,6 +13,8 @@
 #define LIMIT_BYTES ((size_t)256 << 20)
 /* As often a survey may time out in a row before its user goes on without. */
 #define MAX_TIMEOUTS 3
+/* Of the time, at most one part in so many goes into readings that come round. */
+#define SHARE 100
 
 static void take(struct push_surveyor *surveyor, const struct push_survey *survey)
 {
@@ -59,6 +62,8 @@ static bool read_answer(
 
 static bool is_away(struct push_surveyor *surveyor, const struct fetch_result *result)
 {
+	if (result->outcome == FETCH_TIMED_OUT && surveyor->is_optional)
+		return false;
 	if (result->outcome == FETCH_TIMED_OUT)
 		return ++surveyor->timeouts < MAX_TIMEOUTS;
 	return result->outcome == FETCH_FAILED ||
@@ -85,6 +90,7 @@ static void on_answer(void *arg, struct fetch_result *result)
 	}
 	surveyor->timeouts = 0;
 	was_read = read_answer(surveyor, result, &err);
+	surveyor->ended_ms = clock_mono_ms();
 	if (!was_read)
 		log_limited(&surveyor->unread, LOG_WARN,
 			"the Push Gateway's /metrics cannot be read; types of what others push "
@@ -94,7 +100,18 @@ static void on_answer(void *arg, struct fetch_result *result)
 	surveyor->on_end(surveyor->arg, was_read, NULL, 0);
 }
 
-void push_surveyor_start(struct push_surveyor *surveyor)
+bool push_surveyor_is_due(const struct push_surveyor *surveyor)
+{
+	uint64_t interval_ms = (uint64_t)surveyor->maker->settings->survey_interval_ms;
+	uint64_t least_ms = SHARE * (surveyor->ended_ms - surveyor->began_ms);
+
+	if (interval_ms == 0 || surveyor->transfer != NULL || surveyor->ended_ms == 0)
+		return false;
+	return clock_mono_ms() - surveyor->ended_ms >=
+	       (interval_ms > least_ms ? interval_ms : least_ms);
+}
+
+void push_surveyor_start(struct push_surveyor *surveyor, bool is_optional)
 {
 	char *url = xasprintf("%s/metrics", surveyor->base_url);
 	const struct fetch_request request = {
@@ -105,6 +122,8 @@ void push_surveyor_start(struct push_surveyor *surveyor)
 		.follow_redirects = false,
 	};
 
+	surveyor->is_optional = is_optional;
+	surveyor->began_ms = clock_mono_ms();
 	surveyor->transfer = fetch_start(surveyor->fetch, &request, on_answer, surveyor);
 	free(url);
 }

@@ -41,6 +41,7 @@ struct push_frame {
 	const char *body;
 	unsigned flags;
 	enum encoding encoding;
+	int64_t interval_ms; /* 0: 1000 */
 	bool is_down;
 };
 
@@ -195,7 +196,7 @@ static inline void push_offer(struct push_fixture *f, struct push_frame spec)
 	}
 	frame->scrape.time_ms = frame->age_from_ms = frame->arrived_ms = now_ms;
 	frame->scrape.duration_s = 0.25;
-	frame->scrape.interval_ms = 1000;
+	frame->scrape.interval_ms = spec.interval_ms == 0 ? 1000 : spec.interval_ms;
 	frame->scrape.up = !spec.is_down;
 	frame->scrape.flags = spec.flags;
 	frame->scrape.encoding = spec.encoding;
