@@ -357,7 +357,10 @@ static void say_refused(
 		LOG_S("path", step->claim->path), LOG_S("answer", words));
 }
 
-/* Whatever we bring there, the gateway will not have it: the group must not stay as it was. */
+/*
+ * Whatever we bring there, the gateway will not have it: the group must not stay as it was. What it
+ * contradicts may be there since the gateway was read.
+ */
 static void on_refused(struct push_step *step, const struct push_answer *answer)
 {
 	struct push_gateway *gateway = step->job->gateway;
@@ -370,6 +373,8 @@ static void on_refused(struct push_step *step, const struct push_answer *answer)
 	step->job->was_refused = true;
 	if (step->is_remains)
 		return;
+	if (!gateway->is_stopping && push_surveyor_has_rested(&gateway->surveyor))
+		gateway->wants_survey = true;
 	push_step_set_remains(&gateway->maker, step);
 	if (allowed(gateway) > 0)
 		send_step(step);

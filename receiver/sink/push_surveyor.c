@@ -13,8 +13,9 @@
 #define LIMIT_BYTES ((size_t)256 << 20)
 /* As often a survey may time out in a row before its user goes on without. */
 #define MAX_TIMEOUTS 3
-/* Of the time, at most one part in so many goes into readings that come round. */
-#define SHARE 100
+/* Of the time, at most one part in so many goes into readings that nothing waits for. */
+#define SHARE       100
+#define MIN_REST_MS 1000
 
 static void take(struct push_surveyor *surveyor, const struct push_survey *survey)
 {
@@ -100,15 +101,25 @@ static void on_answer(void *arg, struct fetch_result *result)
 	surveyor->on_end(surveyor->arg, was_read, NULL, 0);
 }
 
+/* Since a survey has ended, so long and in proportion to what it took. */
+static bool has_passed(const struct push_surveyor *surveyor, uint64_t ms)
+{
+	uint64_t least_ms = SHARE * (surveyor->ended_ms - surveyor->began_ms);
+
+	return surveyor->transfer == NULL && surveyor->ended_ms != 0 &&
+	       clock_mono_ms() - surveyor->ended_ms >= (ms > least_ms ? ms : least_ms);
+}
+
 bool push_surveyor_is_due(const struct push_surveyor *surveyor)
 {
 	uint64_t interval_ms = (uint64_t)surveyor->maker->settings->survey_interval_ms;
-	uint64_t least_ms = SHARE * (surveyor->ended_ms - surveyor->began_ms);
 
-	if (interval_ms == 0 || surveyor->transfer != NULL || surveyor->ended_ms == 0)
-		return false;
-	return clock_mono_ms() - surveyor->ended_ms >=
-	       (interval_ms > least_ms ? interval_ms : least_ms);
+	return interval_ms > 0 && has_passed(surveyor, interval_ms);
+}
+
+bool push_surveyor_has_rested(const struct push_surveyor *surveyor)
+{
+	return has_passed(surveyor, MIN_REST_MS);
 }
 
 void push_surveyor_start(struct push_surveyor *surveyor, bool is_optional)

@@ -36,6 +36,9 @@ void push_surveyor_take_nothing(struct push_surveyor *surveyor);
 /* Whether survey_interval has passed since the last. */
 bool push_surveyor_is_due(const struct push_surveyor *surveyor);
 
+/* Whether another may be made out of turn. */
+bool push_surveyor_has_rested(const struct push_surveyor *surveyor);
+
 /* None may run. A gateway that lets an optional one time out is not away. */
 void push_surveyor_start(struct push_surveyor *surveyor, bool is_optional);
 

@@ -276,34 +276,6 @@ static void test_waits_for_the_gateway(void **state)
 	}
 }
 
-/* Runs with the log in a file of its own. */
-#define LOG_PATH "/tmp/test_push_gateway.%d.log"
-
-static void log_to_file(char path[64])
-{
-	struct err err;
-
-	snprintf(path, 64, LOG_PATH, (int)getpid());
-	assert_int_equal(log_open("test", LOG_TEXT, LOG_INFO, path, &err), 0);
-}
-
-/* How many lines say it; ends logging to the file. */
-static int lines_with(const char *path, const char *words)
-{
-	FILE *file = fopen(path, "r");
-	char line[4096];
-	struct err err;
-	int count = 0;
-
-	assert_non_null(file);
-	while (fgets(line, sizeof(line), file) != NULL)
-		count += strstr(line, words) != NULL;
-	fclose(file);
-	unlink(path);
-	assert_int_equal(log_open("test", LOG_TEXT, LOG_ERROR, NULL, &err), 0);
-	return count;
-}
-
 static int fail_every_other(struct stub_gateway *stub, const struct stub_request *r)
 {
 	(void)r;

@@ -220,9 +220,12 @@ static void push_before(struct with_gateway *t)
 static void test_types_of_groups_of_before(void **state)
 {
 	struct with_gateway *t = open_prepared_gateway(false, push_before);
+	char path[64];
 
 	(void)state;
+	log_to_file(path);
 	push(t, "b", "# TYPE x gauge\nx 2\n# TYPE h_count gauge\nh_count 7\ny 2\n");
+	assert_int_equal(lines_with(path, "family=x held_by=/metrics/job/app/instance/old "), 1);
 	assert_null(strstr(buf_cstr(&t->metrics), "x{instance=\"b\""));
 	assert_null(strstr(buf_cstr(&t->metrics), "h_count{instance=\"b\""));
 	expect_line(t, "the rest", "y{instance=\"b\",job=\"app\"} 2");

@@ -98,6 +98,27 @@ static void test_a_type_that_has_gone(void **state)
 	close_gateway(t);
 }
 
+/* What the gateway refuses may be what somebody pushed there since it was read: it is read again.
+ */
+static void test_a_refusal_asks_for_a_survey(void **state)
+{
+	struct with_gateway *t = open_gateway(true);
+	uint64_t until_ms;
+
+	(void)state;
+	push(t, "a", "y 1\n");
+	push_foreign(t, "other", "# TYPE x counter\nx 1\n");
+	until_ms = clock_mono_ms() + 1100; /* readings come no closer than a second */
+	while (clock_mono_ms() < until_ms)
+		push_fixture_turn(&t->f);
+	push(t, "a", "# TYPE x gauge\nx 2\ny 2\n");
+	expect_line(t, "refused", "up{instance=\"a\",job=\"app\"} 0");
+	push(t, "a", "# TYPE x gauge\nx 2\ny 3\n");
+	expect_line(t, "the rest", "y{instance=\"a\",job=\"app\"} 3");
+	expect_line(t, "the rest", "up{instance=\"a\",job=\"app\"} 1");
+	close_gateway(t);
+}
+
 static int64_t start_ms;
 
 static void push_old_and_slow(struct with_gateway *t)
@@ -172,6 +193,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_foreign_groups_that_come_and_go),
 		cmocka_unit_test(test_a_type_that_has_gone),
+		cmocka_unit_test(test_a_refusal_asks_for_a_survey),
 		cmocka_unit_test(test_orphans_wait_for_the_longest_interval),
 		cmocka_unit_test(test_marks_of_honored_groups),
 	};
