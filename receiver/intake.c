@@ -405,6 +405,7 @@ struct intake *intake_open(const struct intake_options *options)
 		.max_age_ms = options->settings->max_age_ms,
 		.max_targets_per_publisher = options->settings->max_targets_per_publisher,
 		.max_publisher_bytes = options->settings->max_publisher_bytes,
+		.max_publisher_in_flight = (size_t)options->push_gateway->concurrency,
 		.on_ready = on_ready,
 		.on_silent = on_silent,
 		.on_forget = on_forget,

@@ -33,6 +33,7 @@ struct newest {
 	struct target *targets;
 	struct shares shares;
 	size_t waiting_count, waiting_bytes;
+	int64_t longest_interval_ms;
 	struct log_limit over_limit, over_bytes;
 };
 
@@ -57,7 +58,8 @@ struct newest *newest_new(const struct newest_options *options)
 	struct newest *newest = xcalloc(1, sizeof(*newest));
 
 	newest->options = *options;
-	shares_init(&newest->shares, options->max_publisher_bytes);
+	shares_init(
+		&newest->shares, options->max_publisher_bytes, options->max_publisher_in_flight);
 	return newest;
 }
 
@@ -363,6 +365,8 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 	struct target *target;
 	struct frame *held;
 
+	if (frame->scrape.interval_ms > newest->longest_interval_ms)
+		newest->longest_interval_ms = frame->scrape.interval_ms;
 	HASH_FIND(by_subject, newest->targets, frame->subject.ptr, frame->subject.len, target);
 	if (target == NULL)
 		offer_of_unknown(newest, frame, now_ms);
@@ -390,6 +394,7 @@ struct target *newest_begin(struct newest *newest, int64_t now_ms)
 
 		if (!is_stale(newest, frame->age_from_ms, now_ms)) {
 			target->in_flight = frame;
+			target->turn.share->in_flight++;
 			shares_charge(&newest->shares, target->turn.share, frame_bytes(frame));
 			return target;
 		}
@@ -423,6 +428,7 @@ void newest_end(
 
 	assert(frame != NULL);
 	target->in_flight = NULL;
+	target->turn.share->in_flight--;
 	shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
 	if (outcome == NEWEST_RETRY) {
 		retry(newest, target, frame, now_ms);
@@ -457,6 +463,17 @@ void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_m
 		target->is_silent = true;
 		newest->options.on_silent(newest->options.arg, target);
 	}
+}
+
+void newest_doubt(struct newest *newest, struct target *target)
+{
+	(void)newest;
+	target->is_silent = false;
+}
+
+int64_t newest_longest_interval_ms(const struct newest *newest)
+{
+	return newest->longest_interval_ms;
 }
 
 bool newest_hold(struct newest *newest, struct target *target, size_t bytes)
@@ -496,6 +513,7 @@ static void free_target(struct newest *newest, struct target *target)
 	HASH_DELETE(by_subject, newest->targets, target);
 	shares_set_ready(&newest->shares, &target->turn, false);
 	free_acks(newest, target);
+	share->in_flight -= target->in_flight != NULL;
 	free_frame(newest, target, target->waiting);
 	free_frame(newest, target, target->in_flight);
 	shares_discharge(&newest->shares, share, target->bytes + target->sink_bytes);

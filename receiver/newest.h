@@ -56,6 +56,8 @@ struct newest_options {
 	int64_t max_targets_per_publisher;
 	/* All that is held for one; for all together eight times as much. */
 	uint64_t max_publisher_bytes;
+	/* Targets of one publisher in flight; 0: any number. */
+	size_t max_publisher_in_flight;
 	/* A target became ready: the sink may take it. */
 	void (*on_ready)(void *arg);
 	/* The target is silent: the sink ends what it shows of it; then newest_forget or nothing.
@@ -92,7 +94,8 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
 
 /*
  * The next ready target whose waiting frame is still fresh, now in flight (target->in_flight); NULL
- * if there is none. Stale ones are dropped on the way. Publishers take turns; of one publisher's
+ * if there is none. Stale ones are dropped on the way. Publishers take turns, those with as many in
+ * flight as they may have being passed over; of one publisher's
  * targets the first that came is served first.
  */
 struct target *newest_begin(struct newest *newest, int64_t now_ms);
@@ -116,6 +119,12 @@ void newest_end(
  * up.
  */
 void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_ms);
+
+/* The silence of the target means nothing after all: on_silent may be called again. */
+void newest_doubt(struct newest *newest, struct target *target);
+
+/* The longest interval that any scrape named since the start, however old it was. */
+int64_t newest_longest_interval_ms(const struct newest *newest);
 
 /*
  * Says how many bytes the sink holds on to for the target, its frames apart. False, and nothing is

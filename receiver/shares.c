@@ -10,9 +10,9 @@
 /* What all publishers together may hold, as a multiple of what one may. */
 #define TOTAL_SHARES 8
 
-void shares_init(struct shares *shares, uint64_t max_publisher_bytes)
+void shares_init(struct shares *shares, uint64_t max_publisher_bytes, size_t max_in_flight)
 {
-	*shares = (struct shares){.max_bytes = max_publisher_bytes};
+	*shares = (struct shares){.max_bytes = max_publisher_bytes, .max_in_flight = max_in_flight};
 	TAILQ_INIT(&shares->turns);
 }
 
@@ -109,9 +109,20 @@ void shares_set_ready(struct shares *shares, struct share_turn *turn, bool is_re
 	}
 }
 
+/* NULL if none has a turn. */
+static struct share *next_share(const struct shares *shares)
+{
+	struct share *share;
+
+	TAILQ_FOREACH (share, &shares->turns, in_turn)
+		if (shares->max_in_flight == 0 || share->in_flight < shares->max_in_flight)
+			return share;
+	return NULL;
+}
+
 struct share_turn *shares_next(struct shares *shares)
 {
-	struct share *share = TAILQ_FIRST(&shares->turns);
+	struct share *share = next_share(shares);
 
 	if (share == NULL)
 		return NULL;

@@ -23,7 +23,8 @@
 struct share {
 	size_t targets; /* its user's to count */
 	size_t bytes;
-	size_t acks; /* held back; its user's to count */
+	size_t acks;      /* held back; its user's to count */
+	size_t in_flight; /* of what has turns; its user's to count */
 	TAILQ_HEAD(, share_turn) ready;
 	TAILQ_ENTRY(share) in_turn; /* while something of it is ready */
 	UT_hash_handle by_name;
@@ -41,11 +42,12 @@ struct shares {
 	struct share *by_name;
 	TAILQ_HEAD(, share) turns;
 	size_t max_bytes;             /* of one */
+	size_t max_in_flight;         /* of one; 0: any number */
 	size_t held_bytes, held_acks; /* of all */
 	struct log_limit crowded;
 };
 
-void shares_init(struct shares *shares, uint64_t max_publisher_bytes);
+void shares_init(struct shares *shares, uint64_t max_publisher_bytes, size_t max_in_flight);
 
 /*
  * The publisher's share, made if it has none. `is_claim`: anybody could have named that publisher;
@@ -69,7 +71,10 @@ void shares_set_ready(struct shares *shares, struct share_turn *turn, bool is_re
 /* Shares there are: publishers that have targets, what has one in common as one. */
 size_t shares_count(const struct shares *shares);
 
-/* What has its turn, NULL if nothing is ready; its publisher goes behind the others. */
+/*
+ * What has its turn, its publisher going behind the others; NULL if nothing is ready but of those
+ * with as many in flight as they may have.
+ */
 struct share_turn *shares_next(struct shares *shares);
 
 #endif

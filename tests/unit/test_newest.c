@@ -599,6 +599,31 @@ static void test_publishers_take_turns(void **state)
 	finish(&record);
 }
 
+/* One that has as many in flight as it may does not keep others from theirs. */
+static void test_in_flight_is_bounded_by_publisher(void **state)
+{
+	struct record record;
+	struct target *first;
+
+	(void)state;
+	open_newest(&record, (struct newest_options){.max_targets_per_publisher = 10,
+				     .max_publisher_bytes = UINT64_MAX,
+				     .max_publisher_in_flight = 2,
+				     .on_silent = on_silent});
+	OFFER(&record, .instance = "a", .seq = 1);
+	OFFER(&record, .instance = "b", .seq = 2);
+	OFFER(&record, .instance = "c", .seq = 3);
+	first = newest_begin(record.newest, NOW_MS);
+	assert_string_equal(newest_begin(record.newest, NOW_MS)->instance, "b");
+	assert_null(newest_begin(record.newest, NOW_MS));
+	OFFER(&record, .instance = "x", .seq = 4, .publisher = "dc2");
+	assert_string_equal(newest_begin(record.newest, NOW_MS)->instance, "x");
+	newest_end(record.newest, first, NEWEST_DELIVERED, NOW_MS);
+	assert_string_equal(newest_begin(record.newest, NOW_MS)->instance, "c");
+	assert_null(newest_begin(record.newest, NOW_MS));
+	finish(&record);
+}
+
 static void test_bytes_are_bounded_by_publisher(void **state)
 {
 	struct record record;
@@ -794,6 +819,7 @@ int main(void)
 		cmocka_unit_test(test_envelopes_share_one_publishers_places),
 		cmocka_unit_test(test_targets_take_turns),
 		cmocka_unit_test(test_publishers_take_turns),
+		cmocka_unit_test(test_in_flight_is_bounded_by_publisher),
 		cmocka_unit_test(test_bytes_are_bounded_by_publisher),
 		cmocka_unit_test(test_a_target_without_room_is_not_silent),
 		cmocka_unit_test(test_a_stale_scrape_breaks_silence),
