@@ -17,12 +17,15 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define CONNECT_TIMEOUT_MS 5000
 #define CONNECT_GRACE_MS   2000
 #define PING_INTERVAL_MS   10000
 #define PINGS_UNANSWERED   2
 #define WRITE_DEADLINE_MS  10000
+/* Requests go in groups (link_worker.c), and their answers come one by one, but soon. */
+#define GATHER_US 3000
 
 /* What a number given to cnats stands for. */
 struct tap {
@@ -187,6 +190,21 @@ static void on_message(
 		natsMsg_Destroy(message);
 }
 
+/*
+ * Each answer that is handed over alone wakes this thread and the loop. The first one after a pause
+ * waits for those that come with it.
+ */
+static void on_answer(
+	natsConnection *connection, natsSubscription *subscription, natsMsg *message, void *closure)
+{
+	static _Thread_local uint64_t last_us; /* the thread serves this subscription alone */
+
+	if (clock_mono_us() - last_us > GATHER_US)
+		usleep(GATHER_US);
+	last_us = clock_mono_us();
+	on_message(connection, subscription, message, closure);
+}
+
 static void on_session_error(
 	const struct link_session_options *options, natsStatus status, const char *text)
 {
@@ -325,8 +343,8 @@ static natsStatus subscribe(struct link_session *session, const char *subject, u
 {
 	natsSubscription *subscription = NULL;
 	void *closure = tap_add(session, inbox);
-	natsStatus s = natsConnection_Subscribe(
-		&subscription, session->connection, subject, on_message, closure);
+	natsStatus s = natsConnection_Subscribe(&subscription, session->connection, subject,
+		inbox == 0 ? on_answer : on_message, closure);
 
 	if (s != NATS_OK)
 		return s;
