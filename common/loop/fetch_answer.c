@@ -140,10 +140,14 @@ static bool take_lines(struct fetch_answer *answer, struct fetch_result *result,
 	return answer->status != 0;
 }
 
+/* Of an empty body. */
 static void reserve(struct fetch_answer *answer, struct buf *body, size_t bytes)
 {
-	if (bytes > 0 && bytes <= MAX_RESERVE_BYTES && bytes <= answer->limit_bytes)
-		buf_reserve(body, bytes);
+	if (bytes == 0 || bytes > MAX_RESERVE_BYTES || bytes > answer->limit_bytes)
+		return;
+	/* Exactly so much: it may wait for long. */
+	body->ptr = xreallocarray(body->ptr, bytes, 1);
+	body->capacity = bytes;
 }
 
 static enum fetch_answer_step take_head(
