@@ -498,6 +498,11 @@ void link_session_execute(struct link_session *session, const struct link_op *op
 		s == NATS_TIMEOUT ? "the server takes no more data" : "connection lost");
 }
 
+void link_session_rest(struct link_session *session)
+{
+	link_spent_rest(&session->spent);
+}
+
 void link_session_flush(struct link_session *session, int64_t timeout_ms)
 {
 	if (session->good && timeout_ms > 0)
