@@ -5,19 +5,19 @@
  * costs a send and a receive, and one that the server closes is gone before it could be used.
  *
  * What goes wrong is forgotten together with the address, which only libcurl's next success brings
- * back. A site where it goes wrong again and again is left to libcurl for good.
+ * back. A site where it goes wrong again and again is left to libcurl for good. The address of a
+ * name is used for one connection: for the next one libcurl resolves the name again.
  */
 #include "common/loop/fetch_direct.h"
 
 #include "common/core/clock.h"
 #include "common/core/table.h"
 #include "common/loop/fetch_answer.h"
+#include "common/loop/fetch_plain.h"
 
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <netinet/tcp.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -26,15 +26,17 @@
 #define MAX_IDLE_MS       118000 /* libcurl's; what is between may have forgotten it */
 #define MAX_IDLE_DEFAULT  16
 #define MAX_SITES         (1u << 17)
-#define MAX_DISAPPOINTED  3 /* in a row */
+#define MAX_DISAPPOINTED  3
 #define MAX_REQUEST_BYTES 8192
 
 struct fetch_direct_site {
 	char *name;
 	struct sockaddr_storage address;
 	socklen_t address_len; /* 0: not known */
-	unsigned disappointed;
-	size_t last_bytes; /* of its last body */
+	bool is_numeric;       /* its name is its address */
+	bool is_fresh;         /* the address was not connected to since it was learnt */
+	unsigned disappointed; /* times in a row */
+	size_t last_bytes;     /* of its last body */
 	struct fetch_direct_peers idle;
 	UT_hash_handle hh;
 };
@@ -53,91 +55,6 @@ struct fetch_direct_peer {
 	TAILQ_ENTRY(fetch_direct_peer) link; /* of the site's idle ones, or of those closed */
 	TAILQ_ENTRY(fetch_direct_peer) idle_link;
 };
-
-/* --- What can be asked this way. */
-
-static bool is_authority_char(char c)
-{
-	return isalnum((unsigned char)c) || (c != '\0' && strchr(".-_:[]", c) != NULL);
-}
-
-/* False for what libcurl reads in ways of its own. */
-static bool split_url(const char *url, struct slice *authority, struct slice *target)
-{
-	static const char scheme[] = "http://";
-	size_t len = 0;
-
-	if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
-		return false;
-	url += sizeof(scheme) - 1;
-	while (is_authority_char(url[len]))
-		len++;
-	*authority = (struct slice){url, len};
-	*target = slice_from(url + len);
-	for (size_t i = 0; i < target->len; i++)
-		if (!isgraph((unsigned char)target->ptr[i]) || target->ptr[i] == '#')
-			return false;
-	return len > 0 && target->len > 0 && target->ptr[0] == '/';
-}
-
-static bool has_name(const char *header, const char *name)
-{
-	size_t len = strlen(name);
-
-	return strncasecmp(header, name, len) == 0 && header[len] == ':';
-}
-
-/* False for what libcurl treats in ways of its own. */
-static bool is_plain_header(const char *header)
-{
-	static const char *const special[] = {"Host", "User-Agent", "Connection", "Content-Length",
-		"Transfer-Encoding", "Expect", "Upgrade", "Authorization", "Cookie"};
-	const char *colon = strchr(header, ':');
-
-	for (size_t i = 0; i < ARRAY_LEN(special); i++)
-		if (has_name(header, special[i]))
-			return false;
-	for (const char *at = header; *at != '\0'; at++)
-		if (iscntrl((unsigned char)*at))
-			return false;
-	return colon != NULL && colon[1] == ' ' && isgraph((unsigned char)colon[2]);
-}
-
-static bool is_plain(
-	const struct fetch_request *request, struct slice *authority, struct slice *target)
-{
-	if (strcmp(request->method, "GET") != 0 || request->body.len > 0 ||
-		!split_url(request->url, authority, target))
-		return false;
-	for (size_t i = 0; request->headers != NULL && request->headers[i] != NULL; i++)
-		if (!is_plain_header(request->headers[i]))
-			return false;
-	return true;
-}
-
-static void write_request(struct buf *out, const struct fetch_request *request,
-	const char *user_agent, struct slice authority, struct slice target)
-{
-	bool has_accept = false;
-	struct slice host = authority;
-
-	if (host.len > 3 && memcmp(host.ptr + host.len - 3, ":80", 3) == 0)
-		host.len -= 3;
-	buf_append_str(out, "GET ");
-	buf_append_slice(out, target);
-	buf_append_str(out, " HTTP/1.1\r\nHost: ");
-	buf_append_slice(out, host);
-	if (user_agent != NULL) {
-		buf_append_str(out, "\r\nUser-Agent: ");
-		buf_append_str(out, user_agent);
-	}
-	for (size_t i = 0; request->headers != NULL && request->headers[i] != NULL; i++) {
-		has_accept = has_accept || has_name(request->headers[i], "Accept");
-		buf_append_str(out, "\r\n");
-		buf_append_str(out, request->headers[i]);
-	}
-	buf_append_str(out, has_accept ? "\r\n\r\n" : "\r\nAccept: */*\r\n\r\n");
-}
 
 /* --- Sites. */
 
@@ -232,6 +149,7 @@ static struct fetch_direct_peer *connect_peer(
 		close(fd);
 		return NULL;
 	}
+	site->is_fresh = false;
 	peer = xcalloc(1, sizeof(*peer));
 	peer->site = site;
 	peer->fd = fd;
@@ -381,11 +299,11 @@ static bool set_request(struct fetch_direct *direct, const struct fetch_request 
 {
 	struct slice authority, target;
 
-	if (!is_plain(request, &authority, &target) ||
+	if (!fetch_plain_read(request, &authority, &target) ||
 		(*site = find_site(direct, authority)) == NULL || (*site)->address_len == 0)
 		return false;
 	buf_clear(&direct->request);
-	write_request(&direct->request, request, direct->user_agent, authority, target);
+	fetch_plain_write(&direct->request, request, direct->user_agent, authority, target);
 	return direct->request.len <= MAX_REQUEST_BYTES;
 }
 
@@ -397,6 +315,10 @@ bool fetch_direct_take(struct fetch_direct *direct, struct fetch_transfer *trans
 	if (!set_request(direct, &transfer->request, &site))
 		return false;
 	peer = idle_peer(direct, site);
+	if (peer == NULL && !site->is_fresh && !site->is_numeric) {
+		site->address_len = 0;
+		return false;
+	}
 	if (peer != NULL && send_bytes(direct, peer, buf_slice(&direct->request)) != 0) {
 		close_peer(direct, peer);
 		peer = NULL;
@@ -535,7 +457,7 @@ bool fetch_direct_hopes_for(
 {
 	struct slice authority, target;
 
-	return is_plain(&transfer->request, &authority, &target) &&
+	return fetch_plain_read(&transfer->request, &authority, &target) &&
 	       find_site(direct, authority) == NULL;
 }
 
@@ -560,6 +482,14 @@ static socklen_t read_address(struct sockaddr_storage *address, const char *ip, 
 	return 0;
 }
 
+static bool is_ip_of(const char *site_name, const char *ip)
+{
+	size_t len = strlen(ip);
+
+	return site_name[0] == '[' || (strncmp(site_name, ip, len) == 0 &&
+					      (site_name[len] == ':' || site_name[len] == '\0'));
+}
+
 /* Whether libcurl's answer was one of those that can be taken here. */
 static bool was_ordinary(CURL *easy)
 {
@@ -578,7 +508,7 @@ void fetch_direct_learn(struct fetch_direct *direct, struct fetch_transfer *tran
 	char *ip = NULL;
 	long port = 0;
 
-	if (!is_plain(&transfer->request, &authority, &target))
+	if (!fetch_plain_read(&transfer->request, &authority, &target))
 		return;
 	site = find_site(direct, authority);
 	if (site == NULL && (site = add_site(direct, authority)) == NULL)
@@ -588,6 +518,8 @@ void fetch_direct_learn(struct fetch_direct *direct, struct fetch_transfer *tran
 	curl_easy_getinfo(transfer->easy, CURLINFO_PRIMARY_IP, &ip);
 	curl_easy_getinfo(transfer->easy, CURLINFO_PRIMARY_PORT, &port);
 	site->address_len = read_address(&site->address, ip, port);
+	site->is_fresh = true;
+	site->is_numeric = site->address_len > 0 && is_ip_of(site->name, ip);
 	site->last_bytes = transfer->result.body.len;
 }
 

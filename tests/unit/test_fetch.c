@@ -246,6 +246,8 @@ static int listen_anywhere(int *port)
 	return fd;
 }
 
+static atomic_int resolved;
+
 /* A resolver that hangs, in place of the C library's, for the one name that asks for it. */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 	struct addrinfo **result)
@@ -259,6 +261,10 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 	if (node != NULL && strcmp(node, "missing.test") == 0)
 		return EAI_NONAME;
 	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (node != NULL && strcmp(node, "named.test") == 0) {
+		resolved++;
+		node = "127.0.0.1";
+	}
 	return real(node, service, hints, result);
 }
 
@@ -601,6 +607,14 @@ static void test_hopeless_site(void **state)
 	scene_close(&scene);
 }
 
+static void await_close(struct scene *scene)
+{
+	for (int i = 0; i < 20; i++) {
+		uv_run(&scene->loop, UV_RUN_NOWAIT);
+		poll(NULL, 0, 1);
+	}
+}
+
 /* What goes directly is one request for one answer too, and a new connection is found at need. */
 static void test_lost_connections(void **state)
 {
@@ -614,13 +628,29 @@ static void test_lost_connections(void **state)
 	before = server_requests;
 	for (int i = 0; i < 20; i++) {
 		assert_int_equal(get(&scene, (struct fetch_request){.url = "/close"})->status, 200);
-		for (int j = 0; j < 20; j++) { /* for the end of the connection to arrive */
-			uv_run(&scene.loop, UV_RUN_NOWAIT);
-			poll(NULL, 0, 1);
-		}
+		await_close(&scene);
 		assert_int_equal(get(&scene, (struct fetch_request){.url = "/ok"})->status, 200);
 	}
 	assert_int_equal(server_requests - before, 40);
+	scene_close(&scene);
+}
+
+/* For each connect, or for the two that come when libcurl has done so for what goes directly. */
+static void test_names_are_resolved_again(void **state)
+{
+	struct scene scene;
+	char url[64];
+	int before = resolved;
+
+	(void)state;
+	snprintf(url, sizeof(url), "http://named.test:%d/close", server_port);
+	scene_open(&scene);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(get(&scene, (struct fetch_request){.url = url})->status, 200);
+		await_close(&scene);
+	}
+	print_message("%d\n", resolved - before);
+	assert_in_range(resolved - before, goes_directly ? 10 : 20, 20);
 	scene_close(&scene);
 }
 
@@ -814,6 +844,7 @@ int main(void)
 		cmocka_unit_test(test_dropped_connection_is_retried),
 		cmocka_unit_test(test_hopeless_site),
 		cmocka_unit_test(test_lost_connections),
+		cmocka_unit_test(test_names_are_resolved_again),
 		cmocka_unit_test(test_hanging_resolver),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_all_time_out),
