@@ -10,8 +10,15 @@
 #include "poller/scraper.h"
 #include "poller/self.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
 /* What closing NATS may take: everything was acknowledged or given up before. */
 #define LINK_CLOSE_TIMEOUT_MS 1000
+
+#define KEPT_FREE_BYTES   (4 << 20) /* of each heap, at its end */
+#define MAPPED_FROM_BYTES (1 << 20)
 
 struct poller {
 	struct daemon *daemon;
@@ -220,6 +227,19 @@ static void collect(void *state)
 		(double)nats_link_violations(poller->link));
 }
 
+/*
+ * Bodies come and go in groups: what one group frees, the next one takes, unless the heap is given
+ * back to the system in between and has to be paged in anew. Setting one of these ends glibc's own
+ * choice of the other, hence both.
+ */
+static void keep_freed_memory(void)
+{
+#ifdef __GLIBC__
+	(void)mallopt(M_TRIM_THRESHOLD, KEPT_FREE_BYTES);
+	(void)mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
+#endif
+}
+
 int main(int argc, char **argv)
 {
 	const struct daemon_program program = {
@@ -236,5 +256,6 @@ int main(int argc, char **argv)
 		.collect = collect,
 	};
 
+	keep_freed_memory();
 	return daemon_main(&program, argc, argv);
 }

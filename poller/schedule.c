@@ -21,6 +21,13 @@ static int64_t stamp_at(int64_t now_ms, unsigned steps_back)
 	       modulo(now_ms - (int64_t)(steps_back % SCHEDULE_CYCLE_MS), SCHEDULE_CYCLE_MS);
 }
 
+static int64_t step_of(int64_t interval_ms)
+{
+	int64_t step_ms = interval_ms / SCHEDULE_STEPS_LEAST;
+
+	return step_ms < 1 ? 1 : step_ms < SCHEDULE_STEP_MS ? step_ms : SCHEDULE_STEP_MS;
+}
+
 void schedule_init(
 	struct schedule *schedule, struct slice subject, struct slice url, int64_t interval_ms)
 {
@@ -30,6 +37,7 @@ void schedule_init(
 	state = hash64_update(state, url.ptr, url.len);
 	schedule->interval_ms = interval_ms;
 	schedule->offset_ms = (int64_t)(hash64_finish(state) % (uint64_t)interval_ms);
+	schedule->offset_ms -= schedule->offset_ms % step_of(interval_ms);
 }
 
 int64_t schedule_next(const struct schedule *schedule, int64_t now_ms, int64_t previous_ms)

@@ -4,9 +4,15 @@
 /*
  * When a target is scraped, and which time its scrape carries. Each target has a grid of wall
  * times, one interval apart, shifted by a hash of what the target is: the load is spread evenly,
- * and a restart of the poller moves nothing. It reads no clock and owns no timer. Pure; any thread.
+ * and a restart of the poller moves nothing. The shifts are whole steps, so that targets come in
+ * small groups: one wake-up of every thread on the way serves a group, where it would serve one
+ * target. It reads no clock and owns no timer. Pure; any thread.
  */
 #include "common/core/buf.h"
+
+/* A step is this, or a fiftieth of the interval if that is less. */
+#define SCHEDULE_STEP_MS     100
+#define SCHEDULE_STEPS_LEAST 50
 
 struct schedule {
 	int64_t interval_ms;

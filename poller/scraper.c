@@ -174,6 +174,7 @@ struct scraper *scraper_open(const struct scraper_options *options)
 	const struct fetch_options fetch_options = {
 		.max_idle_connections = options->targets->target_count,
 		.user_agent = "prometheus-streams/" VERSION,
+		.goes_directly = true,
 	};
 
 	scraper->options = *options;

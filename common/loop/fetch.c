@@ -4,13 +4,15 @@
  * descriptor is the one thing libuv watches. That spares a handle with its own life per socket, and
  * five system calls per request on a kept connection. Whatever curl is told (a socket is ready,
  * time has passed), its messages are drained right after, even if it says that nothing runs any
- * more: the last transfer's timeout is reported in no other way.
+ * more: the last transfer's timeout is reported in no other way. What goes directly has its sockets
+ * in the same set (fetch_direct.c).
  *
  * The user's callbacks are called only while draining or from `refusals`, never below a call of the
  * user, so that they may start, cancel and close. Easy handles exist for transfers in flight, plus
  * a few idle ones; connections live in the multi handles. At the end of each transfer libcurl walks
  * all connections of the multi handle, so that there are several of them, and a host has its own.
  */
+#include "common/loop/fetch_direct.h"
 #include "common/loop/fetch_internal.h"
 
 #include "common/core/clock.h"
@@ -41,6 +43,8 @@ struct fetch {
 	size_t shard_count;
 	int epoll_fd;
 	uv_poll_t poll;
+	bool goes_directly;
+	struct fetch_direct direct;
 	uv_timer_t refusals; /* completes what could not be started */
 	struct fetch_list running, refused, idle;
 	size_t running_count, idle_count;
@@ -74,17 +78,24 @@ static struct fetch_transfer *new_transfer(struct fetch *fetch)
 	}
 	transfer = xcalloc(1, sizeof(*transfer));
 	transfer->fetch = fetch;
+	return transfer;
+}
+
+static void need_easy(struct fetch_transfer *transfer)
+{
+	if (transfer->easy != NULL)
+		return;
 	transfer->easy = curl_easy_init();
 	if (transfer->easy == NULL)
 		abort(); /* out of memory, as in mem.h */
-	fetch_easy_set_up(transfer, fetch->user_agent);
-	return transfer;
+	fetch_easy_set_up(transfer, transfer->fetch->user_agent);
 }
 
 static void free_transfer(struct fetch_transfer *transfer)
 {
 	curl_easy_cleanup(transfer->easy);
 	curl_slist_free_all(transfer->headers);
+	buf_free(&transfer->url);
 	buf_free(&transfer->result.body);
 	free(transfer);
 }
@@ -101,29 +112,43 @@ static bool is_as_new(const struct fetch_transfer *transfer)
 	return transfer->result.outcome == FETCH_DONE && connects == 0;
 }
 
+static void clear_easy(struct fetch_transfer *transfer)
+{
+	if (is_as_new(transfer)) {
+		curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
+	} else {
+		curl_easy_cleanup(transfer->easy);
+		transfer->easy = NULL;
+	}
+	curl_slist_free_all(transfer->headers);
+	transfer->headers = NULL;
+}
+
 /* Of a transfer in no list, which has ended by itself. */
 static void recycle(struct fetch_transfer *transfer)
 {
 	struct fetch *fetch = transfer->fetch;
 
-	if (fetch->is_closing || fetch->idle_count >= MAX_IDLE_EASIES || !is_as_new(transfer)) {
+	if (fetch->is_closing || fetch->idle_count >= MAX_IDLE_EASIES) {
 		free_transfer(transfer);
 		return;
 	}
-	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
-	curl_slist_free_all(transfer->headers);
-	transfer->headers = NULL;
+	if (transfer->shard != NULL)
+		clear_easy(transfer);
+	transfer->shard = NULL;
 	buf_free(&transfer->result.body);
 	put(transfer, &fetch->idle);
 	fetch->idle_count++;
 }
 
-/* Takes it off whichever list it is in, and away from curl. */
+/* Takes it off whichever list it is in, and away from who makes it. */
 static void unlink_transfer(struct fetch_transfer *transfer)
 {
 	take_off(transfer);
-	transfer->fetch->running_count--;
-	curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
+	if (transfer->shard != NULL)
+		curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
+	else if (transfer->peer != NULL)
+		fetch_direct_cancel(&transfer->fetch->direct, transfer);
 }
 
 static void complete(struct fetch_transfer *transfer)
@@ -131,6 +156,7 @@ static void complete(struct fetch_transfer *transfer)
 	struct fetch_result *result = &transfer->result;
 
 	unlink_transfer(transfer);
+	transfer->fetch->running_count--;
 	result->duration_s = (double)(clock_mono_us() - transfer->start_us) / 1e6;
 	if (result->outcome != FETCH_DONE)
 		buf_free(&result->body);
@@ -145,6 +171,8 @@ static void on_done(struct fetch_transfer *transfer, CURLcode code)
 	if (code == CURLE_OK) {
 		curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
 		transfer->result.status = (int)status;
+		if (transfer->fetch->goes_directly)
+			fetch_direct_learn(&transfer->fetch->direct, transfer);
 	} else {
 		fetch_forget_headers(&transfer->result);
 		fetch_word_failure(transfer, code);
@@ -177,10 +205,21 @@ static void act(struct fetch_shard *shard, curl_socket_t socket, int what)
 	drain(shard);
 }
 
-/* What epoll keeps of a socket: whose it is, and its number. */
+/* What epoll keeps of a socket of curl's: whose it is, and its number. */
 static uint64_t watch_key(const struct fetch_shard *shard, curl_socket_t socket)
 {
-	return (uint64_t)(shard - shard->fetch->shards) << 32 | (uint32_t)socket;
+	return (uint64_t)(shard - shard->fetch->shards) << 33 | (uint64_t)(uint32_t)socket << 1;
+}
+
+static void act_on_event(struct fetch *fetch, uint64_t key, uint32_t got)
+{
+	if (fetch_direct_owns(key))
+		fetch_direct_on_event(&fetch->direct, key, got);
+	else
+		act(&fetch->shards[key >> 33], (curl_socket_t)(uint32_t)(key >> 1),
+			(got & EPOLLIN ? CURL_CSELECT_IN : 0) |
+				(got & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
+				(got & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0));
 }
 
 /* An event of a descriptor that an earlier one of the batch closed is no harm: curl looks itself.
@@ -194,15 +233,9 @@ static void on_readable(uv_poll_t *poll, int status, int readable)
 	(void)readable;
 	assert(status == 0); /* the descriptor is ours */
 	count = epoll_wait(fetch->epoll_fd, events, EVENTS_AT_ONCE, 0);
-	for (int i = 0; i < count && !fetch->is_closing; i++) {
-		uint32_t got = events[i].events;
-		uint64_t key = events[i].data.u64;
-
-		act(&fetch->shards[key >> 32], (curl_socket_t)(uint32_t)key,
-			(got & EPOLLIN ? CURL_CSELECT_IN : 0) |
-				(got & EPOLLOUT ? CURL_CSELECT_OUT : 0) |
-				(got & (EPOLLERR | EPOLLHUP) ? CURL_CSELECT_ERR : 0));
-	}
+	for (int i = 0; i < count && !fetch->is_closing; i++)
+		act_on_event(fetch, events[i].data.u64, events[i].events);
+	fetch_direct_sweep(&fetch->direct);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -281,11 +314,17 @@ static struct fetch_shard *shard_of(struct fetch *fetch, const char *url)
 	return &fetch->shards[hash64(url, len) % fetch->shard_count];
 }
 
-static void hand_to_curl(struct fetch_transfer *transfer, const struct fetch_request *request)
+/* In no list before, in one after. */
+static void hand_to_curl(struct fetch_transfer *transfer)
 {
 	struct fetch *fetch = transfer->fetch;
+	int64_t spent_ms = (int64_t)(clock_mono_us() - transfer->start_us) / 1000;
+	bool is_last = fetch->goes_directly && fetch_direct_hopes_for(&fetch->direct, transfer);
 
-	if (fetch_easy_set_request(transfer, request) == 0) {
+	need_easy(transfer);
+	transfer->shard = shard_of(fetch, transfer->request.url);
+	curl_easy_setopt(transfer->easy, CURLOPT_FORBID_REUSE, is_last ? 1L : 0L);
+	if (fetch_easy_set_request(transfer, clamp_timeout(transfer->timeout_ms - spent_ms)) == 0) {
 		CURLMcode code = curl_multi_add_handle(transfer->shard->multi, transfer->easy);
 
 		if (code == CURLM_OK) {
@@ -299,6 +338,23 @@ static void hand_to_curl(struct fetch_transfer *transfer, const struct fetch_req
 	uv_timer_start(&fetch->refusals, on_refusals, 1, 0);
 }
 
+static void on_given_back(struct fetch_transfer *transfer)
+{
+	take_off(transfer);
+	hand_to_curl(transfer);
+}
+
+static void set_request(struct fetch_transfer *transfer, const struct fetch_request *request)
+{
+	transfer->request = *request;
+	buf_clear(&transfer->url);
+	buf_append_str(&transfer->url, request->url);
+	transfer->request.url = buf_cstr(&transfer->url);
+	transfer->timeout_ms = clamp_timeout(request->timeout_ms);
+	transfer->limit_bytes = request->body_limit_bytes != 0 ? request->body_limit_bytes
+							       : FETCH_DEFAULT_LIMIT_BYTES;
+}
+
 struct fetch_transfer *fetch_start(struct fetch *fetch, const struct fetch_request *request,
 	fetch_callback callback, void *arg)
 {
@@ -306,25 +362,27 @@ struct fetch_transfer *fetch_start(struct fetch *fetch, const struct fetch_reque
 
 	assert(!fetch->is_closing);
 	transfer = new_transfer(fetch);
-	transfer->shard = shard_of(fetch, request->url);
+	set_request(transfer, request);
+	transfer->shard = NULL;
 	transfer->callback = callback;
 	transfer->arg = arg;
 	transfer->start_us = clock_mono_us();
-	transfer->timeout_ms = clamp_timeout(request->timeout_ms);
-	transfer->limit_bytes = request->body_limit_bytes != 0 ? request->body_limit_bytes
-							       : FETCH_DEFAULT_LIMIT_BYTES;
 	transfer->header_bytes = 0;
 	transfer->overflow = NO_OVERFLOW;
 	transfer->curl_error[0] = '\0';
 	transfer->result = (struct fetch_result){.retry_after_ms = -1};
 	fetch->running_count++;
-	hand_to_curl(transfer, request);
+	if (fetch->goes_directly && fetch_direct_take(&fetch->direct, transfer))
+		put(transfer, &fetch->running);
+	else
+		hand_to_curl(transfer);
 	return transfer;
 }
 
 void fetch_cancel(struct fetch_transfer *transfer)
 {
 	unlink_transfer(transfer);
+	transfer->fetch->running_count--;
 	free_transfer(transfer);
 }
 
@@ -374,6 +432,17 @@ static void open_shards(struct fetch *fetch, size_t max_idle, uv_loop_t *loop)
 	}
 }
 
+static void open_direct(struct fetch *fetch, const struct fetch_options *options, uv_loop_t *loop)
+{
+	fetch->goes_directly = options->goes_directly;
+	fetch->direct.epoll_fd = fetch->epoll_fd;
+	fetch->direct.max_idle = options->max_idle_connections;
+	fetch->direct.user_agent = fetch->user_agent;
+	fetch->direct.on_ended = complete;
+	fetch->direct.on_given_back = on_given_back;
+	fetch_direct_start(&fetch->direct, loop);
+}
+
 struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 {
 	static uv_once_t once = UV_ONCE_INIT;
@@ -388,7 +457,8 @@ struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 	must(uv_poll_init(loop, &fetch->poll, fetch->epoll_fd) == 0);
 	must(uv_poll_start(&fetch->poll, UV_READABLE, on_readable) == 0);
 	must(uv_timer_init(loop, &fetch->refusals) == 0);
-	fetch->open_handles = 2;
+	open_direct(fetch, options, loop);
+	fetch->open_handles = 3;
 	open_shards(fetch, options->max_idle_connections, loop);
 	return fetch;
 }
@@ -401,6 +471,7 @@ static void on_handle_closed(uv_handle_t *handle)
 
 	if (--fetch->open_handles > 0)
 		return;
+	fetch_direct_fini(&fetch->direct);
 	close(fetch->epoll_fd);
 	free(fetch->shards);
 	free(fetch->user_agent);
@@ -414,8 +485,7 @@ static void free_all(struct fetch_list *list)
 	struct fetch_transfer *transfer;
 
 	while ((transfer = TAILQ_FIRST(list)) != NULL) {
-		take_off(transfer);
-		curl_multi_remove_handle(transfer->shard->multi, transfer->easy);
+		unlink_transfer(transfer);
 		free_transfer(transfer);
 	}
 }
@@ -434,10 +504,12 @@ void fetch_close(struct fetch *fetch, void (*on_closed)(void *arg), void *arg)
 	free_all(&fetch->running);
 	free_all(&fetch->refused);
 	free_all(&fetch->idle);
+	fetch_direct_stop(&fetch->direct);
 	for (size_t i = 0; i < fetch->shard_count; i++) {
 		curl_multi_cleanup(fetch->shards[i].multi);
 		close_handle(fetch, (uv_handle_t *)&fetch->shards[i].timer);
 	}
 	close_handle(fetch, (uv_handle_t *)&fetch->poll);
 	close_handle(fetch, (uv_handle_t *)&fetch->refusals);
+	close_handle(fetch, (uv_handle_t *)&fetch->direct.timer);
 }

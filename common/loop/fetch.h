@@ -3,7 +3,8 @@
 #define PS_COMMON_LOOP_FETCH_H
 /*
  * HTTP requests on the loop: libcurl's multi interface driven by libuv, connections kept alive. The
- * only module that knows libcurl. It decodes no body and judges no status. Loop thread.
+ * only module that knows libcurl. Where asked for, plain GETs of sites that have answered well go
+ * past it. It decodes no body and judges no status. Loop thread.
  */
 #include "common/core/buf.h"
 #include "common/core/err.h"
@@ -16,6 +17,7 @@ struct fetch_transfer;
 struct fetch_options {
 	size_t max_idle_connections; /* about so many in all; 0: libcurl's default */
 	const char *user_agent;
+	bool goes_directly; /* where it can: the same sites are asked again and again */
 };
 
 enum fetch_outcome {
@@ -54,7 +56,8 @@ typedef void (*fetch_callback)(void *arg, struct fetch_result *result);
 
 struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options);
 
-/* Never NULL: a request that cannot even be made completes with FETCH_FAILED. Copies url. */
+/* Never NULL: a request that cannot even be made completes with FETCH_FAILED. Copies url; `method`
+ * is a literal. */
 struct fetch_transfer *fetch_start(struct fetch *fetch, const struct fetch_request *request,
 	fetch_callback callback, void *arg);
 

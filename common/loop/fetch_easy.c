@@ -69,7 +69,7 @@ static int64_t parse_seconds(struct slice text)
 	return seconds;
 }
 
-static void keep_header(struct fetch_result *result, struct slice name, struct slice value)
+void fetch_keep_header(struct fetch_result *result, struct slice name, struct slice value)
 {
 	if (name.len == 12 && strncasecmp(name.ptr, "Content-Type", 12) == 0)
 		keep_text(result->content_type, sizeof(result->content_type), value);
@@ -108,7 +108,7 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 		fetch_forget_headers(&transfer->result);
 	} else if (colon != NULL) {
 		value = (struct slice){colon + 1, len - (size_t)(colon + 1 - bytes)};
-		keep_header(&transfer->result, (struct slice){bytes, (size_t)(colon - bytes)},
+		fetch_keep_header(&transfer->result, (struct slice){bytes, (size_t)(colon - bytes)},
 			trim(value));
 	}
 	return len;
@@ -207,8 +207,9 @@ static bool sends_body(const struct fetch_request *request)
 }
 
 /* -1: the result says why not. */
-int fetch_easy_set_request(struct fetch_transfer *transfer, const struct fetch_request *request)
+int fetch_easy_set_request(struct fetch_transfer *transfer, int64_t timeout_ms)
 {
+	const struct fetch_request *request = &transfer->request;
 	CURL *easy = transfer->easy;
 	bool has_body = sends_body(request);
 	CURLcode code = curl_easy_setopt(easy, CURLOPT_URL, request->url);
@@ -219,7 +220,7 @@ int fetch_easy_set_request(struct fetch_transfer *transfer, const struct fetch_r
 	}
 	set_method(easy, request, has_body);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, request->follow_redirects ? 1L : 0L);
-	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)transfer->timeout_ms);
-	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)transfer->timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+	curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)timeout_ms);
 	return set_headers(transfer, request, has_body);
 }

@@ -16,12 +16,19 @@
 /* Why we ended it ourselves; curl then only says "write error". */
 enum fetch_overflow { NO_OVERFLOW, BODY_OVERFLOW, HEADER_OVERFLOW };
 
+struct fetch_direct_peer;
+
 struct fetch_transfer {
 	TAILQ_ENTRY(fetch_transfer) link;
 	struct fetch_list *list; /* the one it is in */
 	struct fetch *fetch;
+	struct fetch_request request; /* its URL is `url` */
+	struct buf url;
+	struct fetch_direct_peer *peer; /* NULL unless it goes directly, then shard is */
+	uint64_t deadline_ms;           /* by the loop's clock, of one that goes directly */
+	TAILQ_ENTRY(fetch_transfer) deadline_link;
 	struct fetch_shard *shard; /* of its host; in no other multi handle */
-	CURL *easy;
+	CURL *easy;                /* NULL until it goes by libcurl */
 	struct curl_slist *headers;
 	char curl_error[CURL_ERROR_SIZE];
 	fetch_callback callback;
@@ -37,9 +44,11 @@ struct fetch_transfer {
 /* Sets what is the same for every request. `user_agent` is copied and may be NULL. */
 void fetch_easy_set_up(struct fetch_transfer *transfer, const char *user_agent);
 
-/* Sets this request. -1: the result says why it cannot be made. */
-int fetch_easy_set_request(
-	struct fetch_transfer *transfer, const struct fetch_request *request) MUST_CHECK;
+/* Sets its request, for so much time. -1: the result says why it cannot be made. */
+int fetch_easy_set_request(struct fetch_transfer *transfer, int64_t timeout_ms) MUST_CHECK;
+
+/* Keeps a header that a result has room for. */
+void fetch_keep_header(struct fetch_result *result, struct slice name, struct slice value);
 
 /* Drops what was kept of an answer's headers. */
 void fetch_forget_headers(struct fetch_result *result);

@@ -7,6 +7,7 @@
  */
 #include "common/nats/jetstream.h"
 
+#include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <time.h>
@@ -98,12 +99,56 @@ static int pub_ack_from(struct js_pub_ack *ack, const json_t *root, struct err *
 	return 0;
 }
 
+/* Cuts `text` off the front of `json`; false if it does not begin so. */
+static bool cut(struct slice *json, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (json->len < len || memcmp(json->ptr, text, len) != 0)
+		return false;
+	json->ptr += len;
+	json->len -= len;
+	return true;
+}
+
+/* The answer to nearly every publish, letter for letter as the server writes it. */
+static bool read_usual_ack(struct js_pub_ack *ack, struct slice json)
+{
+	size_t len = 0, digits = 0;
+
+	if (!cut(&json, "{\"stream\":\""))
+		return false;
+	while (len < json.len && len < sizeof(ack->stream) - 1 &&
+		(isalnum((unsigned char)json.ptr[len]) || json.ptr[len] == '_' ||
+			json.ptr[len] == '-'))
+		len++;
+	memcpy(ack->stream, json.ptr, len);
+	ack->stream[len] = '\0';
+	json.ptr += len;
+	json.len -= len;
+	if (len == 0 || !cut(&json, "\", \"seq\":"))
+		return false;
+	/* No number of JSON begins with a zero, nor is one a sequence. */
+	if (json.len == 0 || json.ptr[0] == '0')
+		return false;
+	for (; digits < json.len && digits < 18 && isdigit((unsigned char)json.ptr[digits]);
+		digits++)
+		ack->sequence = ack->sequence * 10 + (uint64_t)(json.ptr[digits] - '0');
+	json.ptr += digits;
+	json.len -= digits;
+	return digits > 0 && slice_is(json, "}");
+}
+
 int js_pub_ack_parse(struct js_pub_ack *ack, struct slice json, struct err *err)
 {
-	json_t *root = parse_object(json, err);
+	json_t *root;
 	int result;
 
 	memset(ack, 0, sizeof(*ack));
+	if (read_usual_ack(ack, json))
+		return 0;
+	memset(ack, 0, sizeof(*ack));
+	root = parse_object(json, err);
 	if (root == NULL)
 		return -1;
 	result = pub_ack_from(ack, root, err);

@@ -43,11 +43,13 @@ void link_post_event(struct handoff *handoff, enum link_item_kind kind, uint64_t
  * the heap. One thread at a time.
  */
 struct link_spent {
-	natsMsg *messages[64];
+	natsMsg *messages[256];
 	size_t count, bytes;
 };
 /* Takes the message, which may be NULL. */
 void link_spent_add(struct link_spent *spent, natsMsg *message);
+/* When no more come for now: frees if there are many. */
+void link_spent_rest(struct link_spent *spent);
 void link_spent_free(struct link_spent *spent); /* all that is held */
 
 /*
@@ -89,15 +91,16 @@ struct link_op {
 	struct nats_outgoing *message; /* a reference; NULL for subscriptions */
 };
 
+/* One piece of memory, but for the body. */
 struct nats_outgoing {
 	_Atomic size_t refs;
-	char *subject;
+	const char *subject;
 	size_t subject_len;
 	bool sendable; /* false: the subject cannot be one, the server would close the connection */
-	struct wire_header *headers;
 	size_t header_count;
 	size_t header_bytes; /* encoded; 0 without headers */
 	struct buf body;
+	struct wire_header headers[];
 };
 
 struct link_worker;

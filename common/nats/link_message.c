@@ -36,32 +36,58 @@ static bool subject_is_sendable(struct slice subject)
 	return subject.len > 0 && subject.len <= SUBJECT_MAX_BYTES;
 }
 
-static void copy_headers(struct nats_outgoing *message, const struct wire_headers *headers)
+/* Copies with a NUL to *room, which goes past it. */
+static char *copy_text(char **room, struct slice text)
+{
+	char *copy = *room;
+
+	if (text.len > 0)
+		memcpy(copy, text.ptr, text.len);
+	copy[text.len] = '\0';
+	*room += text.len + 1;
+	return copy;
+}
+
+static void copy_headers(
+	struct nats_outgoing *message, const struct wire_headers *headers, char **room)
 {
 	if (headers == NULL || headers->count == 0)
 		return;
-	message->headers = xcalloc(headers->count, sizeof(*message->headers));
 	message->header_count = headers->count;
 	message->header_bytes = STATUS_LINE_BYTES + 2;
 	for (size_t i = 0; i < headers->count; i++) {
 		const struct wire_header *from = &headers->items[i];
+		struct slice value = slice_from(from->value);
 
 		message->headers[i].name = from->name;
-		message->headers[i].value = xstrdup(from->value);
-		message->header_bytes += strlen(from->name) + strlen(from->value) + 4;
+		message->headers[i].value = copy_text(room, value);
+		message->header_bytes += strlen(from->name) + value.len + 4;
 	}
+}
+
+/* Of subject and header values, with a NUL each. */
+static size_t text_bytes(struct slice subject, const struct wire_headers *headers)
+{
+	size_t bytes = subject.len + 1;
+
+	for (size_t i = 0; headers != NULL && i < headers->count; i++)
+		bytes += strlen(headers->items[i].value) + 1;
+	return bytes;
 }
 
 struct nats_outgoing *nats_outgoing_new(
 	struct slice subject, const struct wire_headers *headers, struct buf *body)
 {
-	struct nats_outgoing *message = xcalloc(1, sizeof(*message));
+	size_t fixed_bytes = sizeof(struct nats_outgoing) +
+			     (headers == NULL ? 0 : headers->count) * sizeof(struct wire_header);
+	struct nats_outgoing *message = xmalloc(fixed_bytes + text_bytes(subject, headers));
+	char *room = (char *)message + fixed_bytes;
 
+	*message = (struct nats_outgoing){.subject_len = subject.len};
 	atomic_init(&message->refs, 1);
-	message->subject = slice_dup(subject);
-	message->subject_len = subject.len;
+	message->subject = copy_text(&room, subject);
 	message->sendable = subject_is_sendable(subject);
-	copy_headers(message, headers);
+	copy_headers(message, headers, &room);
 	if (body != NULL)
 		message->body = buf_take(body);
 	return message;
@@ -78,10 +104,6 @@ void nats_outgoing_unref(struct nats_outgoing *message)
 	if (message == NULL ||
 		atomic_fetch_sub_explicit(&message->refs, 1, memory_order_acq_rel) > 1)
 		return;
-	for (size_t i = 0; i < message->header_count; i++)
-		free(message->headers[i].value);
-	free(message->headers);
-	free(message->subject);
 	buf_free(&message->body);
 	free(message);
 }

@@ -21,13 +21,16 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define CONNECT_TIMEOUT_MS 5000
 #define CONNECT_GRACE_MS   2000
 #define PING_INTERVAL_MS   10000
 #define PINGS_UNANSWERED   2
 #define WRITE_DEADLINE_MS  10000
-#define DELIVERIES_END_MS  500 /* where a pool of cnats delivers, its threads do not end */
+/* Requests go in groups (link_worker.c), and their answers come one by one, but soon. */
+#define GATHER_US         3000
+#define DELIVERIES_END_MS 500 /* where a pool of cnats delivers, its threads do not end */
 
 /* What a number given to cnats stands for. */
 struct tap {
@@ -194,6 +197,21 @@ static void on_message(
 	pthread_mutex_unlock(&taps_lock);
 	if (tap == NULL)
 		natsMsg_Destroy(message);
+}
+
+/*
+ * Each answer that is handed over alone wakes this thread and the loop. The first one after a pause
+ * waits for those that come with it.
+ */
+static void on_answer(
+	natsConnection *connection, natsSubscription *subscription, natsMsg *message, void *closure)
+{
+	static _Thread_local uint64_t last_us; /* as a rule the thread serves nothing else */
+
+	if (clock_mono_us() - last_us > GATHER_US)
+		usleep(GATHER_US);
+	last_us = clock_mono_us();
+	on_message(connection, subscription, message, closure);
 }
 
 static void on_session_error(
@@ -380,8 +398,8 @@ static natsStatus subscribe(struct link_session *session, const char *subject, u
 {
 	natsSubscription *subscription = NULL;
 	void *closure = tap_add(session, inbox);
-	natsStatus s = natsConnection_Subscribe(
-		&subscription, session->connection, subject, on_message, closure);
+	natsStatus s = natsConnection_Subscribe(&subscription, session->connection, subject,
+		inbox == 0 ? on_answer : on_message, closure);
 
 	if (s != NATS_OK)
 		return s;
@@ -534,6 +552,11 @@ void link_session_execute(struct link_session *session, const struct link_op *op
 	session->good = false;
 	lose(session->options.fate,
 		s == NATS_TIMEOUT ? "the server takes no more data" : "connection lost");
+}
+
+void link_session_rest(struct link_session *session)
+{
+	link_spent_rest(&session->spent);
 }
 
 void link_session_flush(struct link_session *session, int64_t timeout_ms)

@@ -52,6 +52,9 @@ size_t link_session_max_payload(const struct link_session *session);
 /* Carries the operation out; a failure is the session's fate. May block for the write deadline. */
 void link_session_execute(struct link_session *session, const struct link_op *op);
 
+/* After a batch of operations. */
+void link_session_rest(struct link_session *session);
+
 /* Waits for the server to have read all that was sent. */
 void link_session_flush(struct link_session *session, int64_t timeout_ms);
 

@@ -19,7 +19,7 @@
 #define BACKOFF_LAST_MS     5000
 #define LIBRARY_END_WAIT_MS 5000
 #define BATCH_US            10000
-#define SPENT_MAX_BYTES     ((size_t)256 * 1024)
+#define SPENT_MAX_BYTES     ((size_t)1024 * 1024)
 
 struct link_worker {
 	uv_thread_t thread;
@@ -86,6 +86,13 @@ void link_spent_add(struct link_spent *spent, natsMsg *message)
 	spent->messages[spent->count++] = message;
 	spent->bytes += (size_t)natsMsg_GetDataLength(message);
 	if (spent->count == ARRAY_LEN(spent->messages) || spent->bytes >= SPENT_MAX_BYTES)
+		link_spent_free(spent);
+}
+
+/* A quarter: a batch is to fit in after it, as freeing and allocating at once is slow. */
+void link_spent_rest(struct link_spent *spent)
+{
+	if (spent->count >= ARRAY_LEN(spent->messages) / 4 || spent->bytes >= SPENT_MAX_BYTES / 4)
 		link_spent_free(spent);
 }
 
@@ -173,6 +180,7 @@ static void serve(struct link_worker *worker, struct link_session *session)
 		for (const struct link_op *op = ops; op != NULL; op = op->next)
 			link_session_execute(session, op);
 		free_ops(ops);
+		link_session_rest(session);
 		worker->next_batch_us = clock_mono_us() + BATCH_US;
 	}
 	link_session_flush(session, flush_ms_at_stop(worker));

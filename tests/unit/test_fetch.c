@@ -25,7 +25,7 @@
 /* --- The server: one thread per connection, one answer per path --- */
 
 static int server_port;
-static atomic_int server_connections, server_threads;
+static atomic_int server_connections, server_requests, server_threads;
 
 struct peer {
 	int fd;
@@ -202,8 +202,11 @@ static void *serve_connection(void *arg)
 {
 	struct peer *peer = arg;
 
-	while (read_request(peer) && answer(peer))
-		;
+	while (read_request(peer)) {
+		server_requests++;
+		if (!answer(peer))
+			break;
+	}
 	close(peer->fd);
 	free(peer);
 	server_threads--;
@@ -243,6 +246,8 @@ static int listen_anywhere(int *port)
 	return fd;
 }
 
+static atomic_int resolved;
+
 /* A resolver that hangs, in place of the C library's, for the one name that asks for it. */
 int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
 	struct addrinfo **result)
@@ -256,10 +261,16 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 	if (node != NULL && strcmp(node, "missing.test") == 0)
 		return EAI_NONAME;
 	*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+	if (node != NULL && strcmp(node, "named.test") == 0) {
+		resolved++;
+		node = "127.0.0.1";
+	}
 	return real(node, service, hints, result);
 }
 
 /* --- The client's side --- */
+
+static bool goes_directly; /* all tests are run either way */
 
 struct scene {
 	uv_loop_t loop;
@@ -273,7 +284,9 @@ struct scene {
 
 static void scene_open(struct scene *scene)
 {
-	struct fetch_options options = {.max_idle_connections = 1000, .user_agent = "test/1"};
+	struct fetch_options options = {.max_idle_connections = 1000,
+		.user_agent = "test/1",
+		.goes_directly = goes_directly};
 
 	memset(scene, 0, sizeof(*scene));
 	assert_int_equal(uv_loop_init(&scene->loop), 0);
@@ -401,9 +414,13 @@ static void test_outcomes(void **state)
 	struct scene scene;
 
 	(void)state;
-	scene_open(&scene);
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct fetch_result *got = get(&scene, cases[i].request);
+		struct fetch_result *got;
+
+		/* Each time a site that is known, and was no disappointment. */
+		scene_open(&scene);
+		get(&scene, (struct fetch_request){.url = "/ok"});
+		got = get(&scene, cases[i].request);
 
 		print_message("%s: %s\n", cases[i].name, got->error);
 		assert_string_equal(got->error, cases[i].error);
@@ -411,8 +428,8 @@ static void test_outcomes(void **state)
 		assert_int_equal(got->status, cases[i].status);
 		assert_string_equal(buf_cstr(&got->body), cases[i].body);
 		assert_int_equal(fetch_running(scene.fetch), 0);
+		scene_close(&scene);
 	}
-	scene_close(&scene);
 }
 
 static void test_answer_headers(void **state)
@@ -548,7 +565,8 @@ static void test_connections_are_kept(void **state)
 	scene_open(&scene);
 	for (int i = 0; i < 20; i++)
 		assert_int_equal(get(&scene, (struct fetch_request){.url = "/ok"})->status, 200);
-	assert_int_equal(server_connections - before, 1);
+	/* The first one of libcurl's is given up for one of our own. */
+	assert_int_equal(server_connections - before, goes_directly ? 2 : 1);
 	scene_close(&scene);
 }
 
@@ -567,6 +585,72 @@ static void test_dropped_connection_is_retried(void **state)
 		assert_string_equal(got->error, "");
 		assert_int_equal(got->status, 200);
 	}
+	scene_close(&scene);
+}
+
+/* A site that disappoints each time is left to libcurl: one request for one answer. */
+static void test_hopeless_site(void **state)
+{
+	struct scene scene;
+	int before;
+
+	(void)state;
+	scene_open(&scene);
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(
+			get(&scene, (struct fetch_request){.url = "/trailer"})->status, 200);
+	before = server_requests;
+	for (int i = 0; i < 8; i++)
+		assert_int_equal(
+			get(&scene, (struct fetch_request){.url = "/trailer"})->status, 200);
+	assert_int_equal(server_requests - before, 8);
+	scene_close(&scene);
+}
+
+static void await_close(struct scene *scene)
+{
+	for (int i = 0; i < 20; i++) {
+		uv_run(&scene->loop, UV_RUN_NOWAIT);
+		poll(NULL, 0, 1);
+	}
+}
+
+/* What goes directly is one request for one answer too, and a new connection is found at need. */
+static void test_lost_connections(void **state)
+{
+	struct scene scene;
+	int before;
+
+	(void)state;
+	scene_open(&scene);
+	get(&scene, (struct fetch_request){.url = "/ok"});
+	get(&scene, (struct fetch_request){.url = "/ok"});
+	before = server_requests;
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(get(&scene, (struct fetch_request){.url = "/close"})->status, 200);
+		await_close(&scene);
+		assert_int_equal(get(&scene, (struct fetch_request){.url = "/ok"})->status, 200);
+	}
+	assert_int_equal(server_requests - before, 40);
+	scene_close(&scene);
+}
+
+/* For each connect, or for the two that come when libcurl has done so for what goes directly. */
+static void test_names_are_resolved_again(void **state)
+{
+	struct scene scene;
+	char url[64];
+	int before = resolved;
+
+	(void)state;
+	snprintf(url, sizeof(url), "http://named.test:%d/close", server_port);
+	scene_open(&scene);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(get(&scene, (struct fetch_request){.url = url})->status, 200);
+		await_close(&scene);
+	}
+	print_message("%d\n", resolved - before);
+	assert_in_range(resolved - before, goes_directly ? 10 : 20, 20);
 	scene_close(&scene);
 }
 
@@ -758,6 +842,9 @@ int main(void)
 		cmocka_unit_test(test_proxy_of_the_environment_is_ignored),
 		cmocka_unit_test(test_connections_are_kept),
 		cmocka_unit_test(test_dropped_connection_is_retried),
+		cmocka_unit_test(test_hopeless_site),
+		cmocka_unit_test(test_lost_connections),
+		cmocka_unit_test(test_names_are_resolved_again),
 		cmocka_unit_test(test_hanging_resolver),
 		cmocka_unit_test(test_many_at_once),
 		cmocka_unit_test(test_all_time_out),
@@ -767,5 +854,8 @@ int main(void)
 		cmocka_unit_test(test_restarts_inside_callbacks),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	int failed = cmocka_run_group_tests_name("by libcurl", tests, set_up, tear_down);
+
+	goes_directly = true;
+	return failed + cmocka_run_group_tests_name("directly", tests, set_up, tear_down);
 }

@@ -54,7 +54,7 @@ static void test_offset_is_stable(void **state)
 	(void)state;
 	schedule_init(&schedule, SLICE("prometheus.scrape.dc1.node.web1.0"),
 		SLICE("http://web1:9100/metrics"), 60000);
-	assert_int_equal(schedule.offset_ms, 23092);
+	assert_int_equal(schedule.offset_ms, 23000);
 	schedule_init(&other, SLICE("ab"), SLICE("c"), 1 << 30);
 	schedule_init(&schedule, SLICE("a"), SLICE("bc"), 1 << 30);
 	assert_int_not_equal(schedule.offset_ms, other.offset_ms);
@@ -62,7 +62,7 @@ static void test_offset_is_stable(void **state)
 
 static void test_spreads_evenly(void **state)
 {
-	enum { TARGETS = 10000, PARTS = 100, INTERVAL_MS = 15000 };
+	enum { TARGETS = 10000, PARTS = 75, INTERVAL_MS = 15000 }; /* two steps in a part */
 	int counts[PARTS] = {0};
 
 	(void)state;
@@ -75,10 +75,36 @@ static void test_spreads_evenly(void **state)
 		schedule_init(&schedule, slice_from(subject), slice_from(url), INTERVAL_MS);
 		counts[schedule.offset_ms * PARTS / INTERVAL_MS]++;
 	}
-	/* 100 expected in each part; five standard deviations. */
+	/* 133 expected in each part; five standard deviations. */
 	for (int i = 0; i < PARTS; i++)
-		if (counts[i] < 50 || counts[i] > 150)
-			fail_msg("part %d of the interval holds %d targets of 100", i, counts[i]);
+		if (counts[i] < 76 || counts[i] > 190)
+			fail_msg("part %d of the interval holds %d targets of 133", i, counts[i]);
+}
+
+static void test_offsets_are_steps(void **state)
+{
+	static const struct {
+		int64_t interval_ms, step_ms;
+	} cases[] = {
+		{1, 1}, {49, 1}, {100, 2}, {1000, 20}, {5000, 100}, {15000, 100}, {86400000, 100}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		int64_t largest_ms = 0;
+
+		for (int number = 0; number < 1000; number++) {
+			char url[64];
+			struct schedule schedule;
+
+			snprintf(url, sizeof(url), "http://web%d:9100/metrics", number);
+			schedule_init(&schedule, SLICE("s"), slice_from(url), cases[i].interval_ms);
+			assert_int_equal(schedule.offset_ms % cases[i].step_ms, 0);
+			if (schedule.offset_ms > largest_ms)
+				largest_ms = schedule.offset_ms;
+		}
+		assert_in_range(
+			largest_ms, (cases[i].interval_ms - 1) * 9 / 10, cases[i].interval_ms - 1);
+	}
 }
 
 /* Whatever the clock does: never a wait above two intervals, and two in a row only after a step. */
@@ -172,6 +198,7 @@ int main(void)
 		cmocka_unit_test(test_next),
 		cmocka_unit_test(test_offset_is_stable),
 		cmocka_unit_test(test_spreads_evenly),
+		cmocka_unit_test(test_offsets_are_steps),
 		cmocka_unit_test(test_survives_clock_steps),
 		cmocka_unit_test(test_no_time_is_given_twice),
 		cmocka_unit_test(test_same_moment_twice),
