@@ -66,9 +66,12 @@ static double cpu_s(void)
 
 static void perform(CURL *curl, const char *url)
 {
+	CURLcode code;
+
 	curl_easy_setopt(curl, CURLOPT_URL, url);
-	if (curl_easy_perform(curl) != CURLE_OK) {
-		fprintf(stderr, "bare: %s failed\n", url);
+	code = curl_easy_perform(curl);
+	if (code != CURLE_OK) {
+		fprintf(stderr, "bare: %s: %s\n", url, curl_easy_strerror(code));
 		exit(1);
 	}
 }
