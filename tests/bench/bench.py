@@ -115,23 +115,32 @@ class Bench:
         self.rows.append(row)
         self.say(report.one_line(row))
 
+    def attempt(self, phase, *args, **named):
+        """One phase that fails leaves its figures out, not the others'."""
+        try:
+            phase(*args, **named)
+        except (AssertionError, OSError, subprocess.CalledProcessError) as error:
+            reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
+            self.note(f"{phase.__name__}{args} failed: {reason[0] if reason else type(error).__name__}")
+
     # Floors
 
     def bare(self, kind, targets, interval_s=None):
         """`interval_s`: as slowly as the targets are scraped, for cold caches and a wake-up each."""
         load = self.loads["usual"]
-        rounds, pause = max(1, self.options.bare_requests // targets), []
+        visited, rounds, pause = targets, max(1, self.options.bare_requests // targets), []
         if interval_s is not None:
             gap_s = interval_s / targets
-            rounds, pause = max(1, int(PACED_SECONDS / gap_s / targets)), [str(int(gap_s * 1e6))]
+            visited = min(targets, int(PACED_SECONDS / gap_s))
+            rounds, pause = max(1, int(PACED_SECONDS / gap_s / visited)), [str(int(gap_s * 1e6))]
         before = load.cpu()
-        out = subprocess.run([os.path.join(self.options.build, "bench", "bare"), kind, str(load.port), str(targets),
+        out = subprocess.run([os.path.join(self.options.build, "bench", "bare"), kind, str(load.port), str(visited),
                               str(rounds), *pause], capture_output=True, text=True, check=True)
         result = json.loads(out.stdout)
         self.add({"kind": "bare", "what": kind + ("-paced" if pause else ""), "targets": targets, "bodies": "usual",
                   "interval_s": interval_s, "scrapes": result["requests"],
                   "cpu_us": result["cpu_seconds"] / result["requests"] * 1e6,
-                  "load_us": (load.cpu() - before) / (result["requests"] + targets) * 1e6})
+                  "load_us": (load.cpu() - before) / (result["requests"] + visited) * 1e6})
 
     # Scrapers
 
@@ -282,14 +291,14 @@ class Bench:
             interval_s = interval_of(targets, options)
             if "scrapers" in options.parts:
                 for kind in ("get-gzip", "get"):
-                    self.bare(kind, targets)
-                self.bare("get-gzip", targets, interval_s)
+                    self.attempt(self.bare, kind, targets)
+                self.attempt(self.bare, "get-gzip", targets, interval_s)
                 for mode in options.modes:
-                    self.scraper(mode, targets, interval_s)
+                    self.attempt(self.scraper, mode, targets, interval_s)
             if "receiver" in options.parts:
-                self.bare("put", targets)
+                self.attempt(self.bare, "put", targets)
                 for sink in options.sinks:
-                    self.receiver(sink, targets, interval_s)
+                    self.attempt(self.receiver, sink, targets, interval_s)
 
     def extras(self):
         options = self.options
@@ -297,18 +306,18 @@ class Bench:
         largest = max(options.targets)
         if "worst" in options.parts:
             for mode in pollers:
-                self.scraper(mode, min(1000, largest), 5, "worst", part="worst")
+                self.attempt(self.scraper, mode, min(1000, largest), 5, "worst", part="worst")
         if "full" in options.parts:
             for targets in (5000, 10000):
                 for mode in (mode for mode in pollers if mode in ("passthrough", "delta") and targets <= largest):
-                    self.scraper(mode, targets, 15, part="full")
+                    self.attempt(self.scraper, mode, targets, 15, part="full")
         if "latency" in options.parts:
-            self.publication()
+            self.attempt(self.publication)
         if "parser" in options.parts:
-            self.parser()
+            self.attempt(self.parser)
         if "wire" in options.parts and "delta" in options.modes:
             for every in (1, 4):
-                self.replay("delta", every, min(REPLAY_TARGETS, largest))
+                self.attempt(self.replay, "delta", every, min(REPLAY_TARGETS, largest))
 
     def prepare(self, first_body):
         self.usual = self.new_folder("usual")
@@ -348,7 +357,7 @@ class Bench:
         body = bodies.read_bodies(self.usual)[0]
         return {"version": subprocess.run([binary("poller"), "--version"], capture_output=True, text=True,
                                           check=True).stdout.strip(),
-                "command": "make bench" + (f' BENCH_ARGS="{" ".join(sys.argv[3:])}"' if sys.argv[3:] else ""),
+                "command": "make bench" + (f' BENCH_ARGS="{os.environ["BENCH_ARGS"]}"' if os.environ.get("BENCH_ARGS") else ""),
                 "machine": machine(), "seconds": round(time.monotonic() - self.begun),
                 "body": {"bytes": len(body), "gzip_bytes": len(gzip.compress(body, 6)),
                          "samples": bodies.samples_of(body)},

@@ -14,17 +14,18 @@ SERIES = (
     ("agent", "Prometheus, agent mode", "#c0392b", 11),
     ("push_gateway", "receiver, push\\_gateway", "#7d3c98", 15),
     ("get-gzip", "bare libcurl GET", "#555555", 1),
-    ("put", "bare libcurl PUT", "#999999", 2),
+    ("get-gzip-paced", "bare GET, paced", "#555555", 3),
+    ("put", "bare libcurl PUT", "#b0a060", 2),
 )
+DASHED = ("get-gzip-paced",)
 
 HEAD = """
 set terminal pngcairo size 1320,1080 font 'DejaVu Sans,11' background '#ffffff'
 set output '{path}'
-set multiplot
+set multiplot title '{title}' font ',14'
 set border 3 lc rgb '#666666'
 set tics nomirror out textcolor rgb '#333333'
 set grid ytics lc rgb '#dddddd' lt 1
-set format y '%.0s%c'
 """
 LINES = """
 set size 0.49,0.43
@@ -36,6 +37,7 @@ set logscale xy
 set xrange [{first}*0.8:{last}*1.25]
 set yrange [{lowest}:{highest}]
 set xtics ({xtics})
+set ytics ({ytics})
 unset key
 """
 BARS = """
@@ -51,6 +53,8 @@ set style fill solid 0.9 noborder
 set boxwidth 0.9
 set xrange [-0.6:{bars}-0.4]
 set xtics ({xtics})
+set ytics autofreq
+set format y "%'.0f"
 set yrange [0:{highest}]
 set key top left Left reverse samplen 1.5 spacing 1.1
 """
@@ -79,6 +83,17 @@ def points(rows, what, figure):
     return sorted((targets, value) for targets, value in found if value)
 
 
+def tics(lowest, highest):
+    """1, 2 and 5 times powers of ten."""
+    steps = [digit * 10 ** power for power in range(-2, 7) for digit in (1, 2, 5)]
+    return ", ".join(f"'{step:,g}' {step:g}" if step < 1000 else f"'{step:,}' {step}"
+                     for step in steps if lowest <= step <= highest)
+
+
+def style(what, colour, point):
+    return f"with linespoints lw 2 ps 1.3 pt {point} lc rgb '{colour}'" + (" dt 2" if what in DASHED else "")
+
+
 def line_plot(rows, origin, title, unit, figure):
     drawn = [(series, found) for series in SERIES if (found := points(rows, series[0], figure))]
     if not drawn:
@@ -87,11 +102,10 @@ def line_plot(rows, origin, title, unit, figure):
     values = [value for _, found in drawn for _, value in found]
     script = LINES.format(
         origin=origin, title=title, unit=unit, first=sizes[0], last=sizes[-1],
-        lowest=min(values) / 1.6, highest=max(values) * 1.6,
+        lowest=min(values) / 1.6, highest=max(values) * 1.6, ytics=tics(min(values) / 1.6, max(values) * 1.6),
         xtics=", ".join(f"'{size:,}' {size}" for size in sizes))
     script += "plot " + ", ".join(
-        f"'-' with linespoints lw 2 ps 1.3 pt {point} lc rgb '{colour}' notitle"
-        for (_, _, colour, point), _ in drawn) + "\n"
+        f"'-' {style(what, colour, point)} notitle" for (what, _, colour, point), _ in drawn) + "\n"
     return script + "".join("".join(f"{x} {y}\n" for x, y in found) + "e\n" for _, found in drawn)
 
 
@@ -120,15 +134,14 @@ def legend(rows):
     known = {row["what"] for row in rows}
     shown = [series for series in SERIES if series[0] in known]
     return LEGEND + "plot " + ", ".join(
-        f"NaN with linespoints lw 2 ps 1.3 pt {point} lc rgb '{colour}' title '{title}'"
-        for _, title, colour, point in shown) + "\nunset multiplot\n"
+        f"NaN {style(what, colour, point)} title '{title}'" for what, title, colour, point in shown) + "\nunset multiplot\n"
 
 
-def draw(rows, path):
+def draw(rows, title, path):
     """False where there is nothing to draw a line through, or no gnuplot."""
     if shutil.which("gnuplot") is None or len({row["targets"] for row in rows}) < 2:
         return False
-    script = HEAD.format(path=os.path.abspath(path))
+    script = HEAD.format(path=os.path.abspath(path), title=title)
     script += line_plot(rows, "0.005,0.535", "CPU a scrape, or a push", "microseconds", lambda row: row["cpu_us"])
     script += line_plot(rows, "0.005,0.09", "Peak memory", "MB", lambda row: row.get("peak_mb"))
     script += line_plot(rows, "0.505,0.09", "Lateness, 99th percentile (receiver: from scrape to push)", "milliseconds",

@@ -66,17 +66,23 @@ class Report:
         found = self.select(what=what, targets=row["targets"])
         return found[0]["cpu_us"] if found else None
 
-    def ratio(self, row):
-        floor = self.floor(row) if row["kind"] != "bare" else None
-        return "" if floor is None else f"{row['cpu_us'] / floor:.1f}"
+    def paced(self, row):
+        """The same loop as slow as the poller: with a wake-up and cold caches for each request."""
+        found = self.select(what="get-gzip-paced", targets=row["targets"], interval_s=row["interval_s"])
+        return found[0]["cpu_us"] if found else None
+
+    def ratios(self, row):
+        """[to the bare loop, to the paced one]"""
+        floors = [self.floor(row), self.paced(row)] if row["kind"] != "bare" else [None, None]
+        return ["" if floor is None else f"{row['cpu_us'] / floor:.1f}" for floor in floors]
 
     # Tables
 
     def scrapers(self, rows):
-        head = ["", "targets", "every s", "CPU µs a scrape", "x bare", "ns a sample", "B a scrape", "B a sample",
+        head = ["", "targets", "every s", "CPU µs a scrape", "x bare", "x paced", "ns a sample", "B a scrape", "B a sample",
                 "peak MB", "late ms p50", "p99", "max", "left out", "load µs"]
         return table(head, [[
-            name_of(row), f"{row['targets']:,}", number(row["interval_s"], 0), number(row["cpu_us"]), self.ratio(row),
+            name_of(row), f"{row['targets']:,}", number(row["interval_s"], 0), number(row["cpu_us"]), *self.ratios(row),
             number(row["cpu_us_sample"] * 1e3, 0) if "cpu_us_sample" in row else "", number(row.get("wire_bytes"), 0),
             number(row.get("wire_bytes_sample"), 1), number(row.get("peak_mb")), *(late(row) or [""] * 3),
             str(row.get("missed", "")), number(row["load_us"])] for row in rows])
@@ -85,7 +91,7 @@ class Report:
         head = ["", "targets", "every s", "CPU µs a scrape", "x bare", "ns a sample", "peak MB",
                 "scrape to push ms p50", "p99", "max", "load µs"]
         return table(head, [[
-            name_of(row), f"{row['targets']:,}", number(row["interval_s"], 0), number(row["cpu_us"]), self.ratio(row),
+            name_of(row), f"{row['targets']:,}", number(row["interval_s"], 0), number(row["cpu_us"]), self.ratios(row)[0],
             number(row["cpu_us_sample"] * 1e3, 0) if "cpu_us_sample" in row else "", number(row.get("peak_mb")),
             *(late(row) or [""] * 3), number(row["load_us"])] for row in rows])
 
@@ -201,7 +207,8 @@ def publish(result, json_path, root):
     image_path = os.path.splitext(json_path)[0] + ".png"
     with open(json_path, "w", encoding="utf-8") as file:
         json.dump({**result, "budgets": report.budgets()}, file, indent=1)
-    is_drawn = plot.draw(result["rows"], image_path)
+    is_drawn = plot.draw(
+        result["rows"], f"{result['version'].replace('-poller', '')}, {result['machine']}", image_path)
     print(f"\n{json_path}" + (f"\n{image_path}" if is_drawn else "\nno plot: gnuplot is missing, or there is one size"))
     if root is not None:
         write_docs(root, text, json_path, image_path if is_drawn else None)
