@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,7 @@ REPLAY_TARGETS = 200
 REPLAY_SCRAPES = 40
 REPLAY_LEAST = 10       # fewer recorded scrapes say nothing
 RECORD_INTERVAL_S = 15
+AGENT_TARGET_MB = 1.3   # the most that an agent was seen to take for each target
 PUBLICATIONS = 20       # watched on their way to the Push Gateway
 
 # What scrapes: name, how it is run, and its configuration beyond what is common.
@@ -170,8 +172,9 @@ class Bench:
     def row(self, load, first, last, counter, **named):
         count = max(1, last.counts[counter] - first.counts[counter])
         cpu = last.cpu - first.cpu
-        return {**named, "scrapes": count, "cpu_us": cpu / count * 1e6, "cpu_us_sample": cpu / count / load.samples * 1e6,
-                "cores": cpu / (last.wall - first.wall), "load_us": (last.load_cpu - first.load_cpu) / count * 1e6}
+        return {**named, "scrapes": count, "cpu_us": cpu / count * 1e6,
+                "cpu_us_sample": cpu / count / load.samples * 1e6, "cores": cpu / (last.wall - first.wall),
+                "load_us": (last.load_cpu - first.load_cpu) / count * 1e6}
 
     def is_known(self, mode):
         """Whether the binary has the compression mode."""
@@ -185,6 +188,9 @@ class Bench:
 
     def scraper(self, mode, targets, interval_s, kind_of_bodies="usual", part="scrapers"):
         how, config = SCRAPERS[mode]
+        if how == "agent" and measure.free_megabytes() < targets * AGENT_TARGET_MB:
+            self.note(f"the agent at {targets} targets is left out: it may need {targets * AGENT_TARGET_MB:,.0f} MB")
+            return
         load, folder = self.loads[kind_of_bodies], self.new_folder(mode)
         with NatsServer(folder) as nats:
             load.begin()
@@ -198,8 +204,8 @@ class Bench:
         wire = (last.counts["post_bytes"] - first.counts["post_bytes"] if how == "agent" else
                 last.nats_bytes - first.nats_bytes)
         late, missed = measure.lateness(log, interval_s, first.counts["now_us"], last.counts["now_us"])
-        row.update(peak_mb=peak, wire_bytes=wire / row["scrapes"], wire_bytes_sample=wire / row["scrapes"] / load.samples,
-                   late_ms=measure.percentiles(late), missed=missed,
+        row.update(peak_mb=peak, late_ms=measure.percentiles(late), missed=missed,
+                   wire_bytes=wire / row["scrapes"], wire_bytes_sample=wire / row["scrapes"] / load.samples,
                    gzip_asked=last.counts["gzip_gets"] > last.counts["gets"] / 2)
         self.add(row)
         shutil.rmtree(folder)
@@ -249,7 +255,7 @@ class Bench:
         packed = statistics.mean(len(gzip.compress(body, 6)) for body in chosen)
         self.others.setdefault("replay", []).append({
             "what": mode, "apart_s": apart, "scrapes": len(chosen), "wire_bytes": wire / gets, "gzip_bytes": packed})
-        self.say(f"{mode}, {len(chosen)} real scrapes {apart}s apart: {wire / gets:.0f} B a scrape, gzip {packed:.0f} B")
+        self.say(f"{mode}, {len(chosen)} real scrapes {apart}s apart: {wire / gets:.0f} B, gzip {packed:.0f} B")
 
     def publication(self):
         """From a target's answer to the gateway showing it, nothing else going on."""
@@ -355,9 +361,10 @@ class Bench:
 
     def result(self):
         body = bodies.read_bodies(self.usual)[0]
+        args = os.environ.get("BENCH_ARGS")
         return {"version": subprocess.run([binary("poller"), "--version"], capture_output=True, text=True,
                                           check=True).stdout.strip(),
-                "command": "make bench" + (f' BENCH_ARGS="{os.environ["BENCH_ARGS"]}"' if os.environ.get("BENCH_ARGS") else ""),
+                "command": "make bench" + (f' BENCH_ARGS="{args}"' if args else ""),
                 "machine": machine(), "seconds": round(time.monotonic() - self.begun),
                 "body": {"bytes": len(body), "gzip_bytes": len(gzip.compress(body, 6)),
                          "samples": bodies.samples_of(body)},
@@ -409,6 +416,7 @@ def read_options():
 def main():
     options = read_options()
     os.environ["BUILD"] = options.build
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))   # what was started is stopped on the way out
     with tempfile.TemporaryDirectory(prefix="prometheus-streams-bench-") as folder:
         result = Bench(options, folder).run()
     report.publish(result, options.json, ROOT if options.write_docs else None)

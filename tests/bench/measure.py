@@ -27,6 +27,11 @@ def peak_megabytes(pid):
         return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM:"))
 
 
+def free_megabytes():
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return next(int(line.split()[1]) / 1024 for line in file if line.startswith("MemAvailable:"))
+
+
 def percentiles(values):
     """[median, 99th percentile, largest], or None of nothing."""
     if not values:

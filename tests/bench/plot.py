@@ -134,7 +134,8 @@ def legend(rows):
     known = {row["what"] for row in rows}
     shown = [series for series in SERIES if series[0] in known]
     return LEGEND + "plot " + ", ".join(
-        f"NaN {style(what, colour, point)} title '{title}'" for what, title, colour, point in shown) + "\nunset multiplot\n"
+        f"NaN {style(what, colour, point)} title '{title}'" for what, title, colour, point in shown
+    ) + "\nunset multiplot\n"
 
 
 def draw(rows, title, path):

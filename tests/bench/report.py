@@ -79,8 +79,8 @@ class Report:
     # Tables
 
     def scrapers(self, rows):
-        head = ["", "targets", "every s", "CPU µs a scrape", "x bare", "x paced", "ns a sample", "B a scrape", "B a sample",
-                "peak MB", "late ms p50", "p99", "max", "left out", "load µs"]
+        head = ["", "targets", "every s", "CPU µs a scrape", "x bare", "x paced", "ns a sample", "B a scrape",
+                "B a sample", "peak MB", "late ms p50", "p99", "max", "left out", "load µs"]
         return table(head, [[
             name_of(row), f"{row['targets']:,}", number(row["interval_s"], 0), number(row["cpu_us"]), *self.ratios(row),
             number(row["cpu_us_sample"] * 1e3, 0) if "cpu_us_sample" in row else "", number(row.get("wire_bytes"), 0),
@@ -91,9 +91,9 @@ class Report:
         head = ["", "targets", "every s", "CPU µs a scrape", "x bare", "ns a sample", "peak MB",
                 "scrape to push ms p50", "p99", "max", "load µs"]
         return table(head, [[
-            name_of(row), f"{row['targets']:,}", number(row["interval_s"], 0), number(row["cpu_us"]), self.ratios(row)[0],
-            number(row["cpu_us_sample"] * 1e3, 0) if "cpu_us_sample" in row else "", number(row.get("peak_mb")),
-            *(late(row) or [""] * 3), number(row["load_us"])] for row in rows])
+            name_of(row), f"{row['targets']:,}", number(row["interval_s"], 0), number(row["cpu_us"]),
+            self.ratios(row)[0], number(row["cpu_us_sample"] * 1e3, 0) if "cpu_us_sample" in row else "",
+            number(row.get("peak_mb")), *(late(row) or [""] * 3), number(row["load_us"])] for row in rows])
 
     def tables(self):
         parts = []
@@ -136,7 +136,8 @@ class Report:
 
     def budgets_scrape(self):
         for name, mode, floor, agent in (("gzip passed through", "passthrough", 2.5, 10), ("deltas", "delta", 4, 8)):
-            yield self.budget_ratio(f"poller CPU a scrape, {name}: at most {floor} x a bare GET", mode, floor, self.floor)
+            yield self.budget_ratio(
+                f"poller CPU a scrape, {name}: at most {floor} x a bare GET", mode, floor, self.floor)
             yield self.budget_ratio(f"the same: at most 1/{agent} of Prometheus' agent", mode, 1 / agent, self.agent_of)
 
     def budgets_wire(self):
@@ -195,7 +196,8 @@ class Report:
                  f"{result['machine']}, shared with the load generator and the servers. A body of {body['bytes']:,} B, "
                  f"{body['gzip_bytes']:,} B as gzip, {body['samples']} samples.",
                  *(f"Note: {note}." for note in result["notes"]), *self.tables(),
-                 "### Against the budgets\n\n" + table(["budget", "measured", ""], [list(row) for row in self.budgets()])]
+                 "### Against the budgets\n\n" +
+                 table(["budget", "measured", ""], [list(row) for row in self.budgets()])]
         return "\n\n".join(parts)
 
 
