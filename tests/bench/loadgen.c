@@ -32,6 +32,7 @@
 
 #define FIRST_ADDRESS     0x7f010001u
 #define ADDRESSES_MAX     65536u
+#define NO_ADDRESS        UINT32_MAX
 #define REQUEST_MAX_BYTES (64 * 1024)
 #define EVENTS_AT_ONCE    256
 #define GZIP_LEVEL        6
@@ -200,14 +201,17 @@ static bool send_out(struct connection *connection)
 	return true;
 }
 
-/* The target that a push is about: its path names the instance, which is the target's address. */
+/*
+ * The target that a push is about: its path names the instance, which is the target's address. The
+ * poller's scrape of itself is of none.
+ */
 static uint32_t pushed_address(const char *head)
 {
 	const char *instance = strstr(head, "/instance/");
 	unsigned a, b, c, d;
 
 	if (instance == NULL || sscanf(instance, "/instance/%u.%u.%u.%u", &a, &b, &c, &d) != 4)
-		return 0;
+		return NO_ADDRESS;
 	return ((a << 24 | b << 16 | c << 8 | d) - FIRST_ADDRESS) % ADDRESSES_MAX;
 }
 

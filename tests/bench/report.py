@@ -38,6 +38,11 @@ def one_line(row):
     return ", ".join(parts)
 
 
+def has_kept_up(row):
+    """Whether nearly every turn had its scrape: the CPU of one that is overrun says nothing about a scrape."""
+    return row["missed"] <= row["scrapes"] * 0.02
+
+
 def table(head, rows):
     """In Markdown, columns as wide as their cells; all but the first to the right."""
     cells = [head, *rows]
@@ -131,7 +136,7 @@ class Report:
         return "met" if all(met) else "partly met" if any(met) else "not met"
 
     def agent_of(self, row):
-        found = self.select(part="scrapers", what="agent", targets=row["targets"])
+        found = [row for row in self.select(part="scrapers", what="agent", targets=row["targets"]) if has_kept_up(row)]
         return found[0]["cpu_us"] if found else None
 
     def budgets_scrape(self):
