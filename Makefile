@@ -5,7 +5,7 @@
 #   make          build both daemons into build/$(V)/; V=release (default), debug, asan or tsan
 #   make demo     the whole chain with live data on loopback; ONESHOT=1 ends once the data was seen
 #   make test     unit and end-to-end tests; test-unit and test-e2e are its halves
-#   make bench    figures, beside the peers they are compared with
+#   make bench    figures, beside the peers they are compared with; a table, JSON and a plot
 #   make install  into $(DESTDIR)$(PREFIX)
 
 V       ?= release
@@ -62,6 +62,9 @@ FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml
                    jansson-devel libmicrohttpd-devel libzstd-devel libdeflate-devel uthash-devel \
                    libcmocka-devel clang compiler-rt clang-tools-extra valgrind python3 python3-pytest python3-pytest-xdist \
                    python3-pyyaml nats-server golang-github-prometheus node-exporter
+# What only `make bench` needs, to draw.
+BENCH_DEBIAN_PACKAGES := gnuplot-nox fonts-dejavu-core
+BENCH_FEDORA_PACKAGES := gnuplot-minimal dejavu-sans-fonts
 
 COMMON_SRC   := $(wildcard common/*.c common/*/*.c)
 POLLER_SRC   := $(filter-out poller/main.c,$(wildcard poller/*.c))
@@ -141,8 +144,12 @@ asan tsan:
 	+@$(MAKE) --no-print-directory -j$(JOBS) V=$@ test-unit
 	+@$(MAKE) --no-print-directory -j$(JOBS) V=$@ test-e2e
 
-bench: all $(BENCHES)
-	@$(PYTHON) tests/bench/bench.py --build $(B) $(BENCH_ARGS)
+# Needs gnuplot beside what everything else does. The default run takes less than 25 minutes; parts of
+# it: BENCH_ARGS="--targets 100,1000 --modes passthrough --seconds 30", see --help.
+bench:
+	@packaging/deps.sh "$(DEBIAN_PACKAGES) $(BENCH_DEBIAN_PACKAGES)" "$(FEDORA_PACKAGES) $(BENCH_FEDORA_PACKAGES)" "$(LIBRARIES)"
+	+@$(MAKE) --no-print-directory -j$(JOBS) all $(BENCHES)
+	@BENCH_ARGS='$(BENCH_ARGS)' $(PYTHON) tests/bench/bench.py --build $(B) $(BENCH_ARGS)
 
 # Each target for FUZZ_SECONDS with libFuzzer; what it finds is left in build/fuzz/.
 FUZZ_SECONDS ?= 60
@@ -165,13 +172,14 @@ lint:
 	@clang-format --dry-run -Werror $(C_FILES)
 	@for header in $(HEADERS); do \
 	  $(CC) $(LIB_CFLAGS) $(OUR_CFLAGS) -Werror -fsyntax-only -x c $$header || exit 1; done
-	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-gcc CC=gcc WERROR=1 all $(patsubst $(B)/%,build/lint-gcc/%,$(UNITS) $(REPLAYS))
-	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-clang CC=clang WERROR=1 all $(patsubst $(B)/%,build/lint-clang/%,$(UNITS) $(REPLAYS))
+	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-gcc CC=gcc WERROR=1 all $(patsubst $(B)/%,build/lint-gcc/%,$(UNITS) $(REPLAYS) $(BENCHES))
+	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-clang CC=clang WERROR=1 all $(patsubst $(B)/%,build/lint-clang/%,$(UNITS) $(REPLAYS) $(BENCHES))
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
 	install -m 0755 $(DAEMONS) $(DESTDIR)$(PREFIX)/bin
 	install -m 0644 README.md LICENSE docs/*.md common/wire.md $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams
+	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/images docs/images/*
 	install -m 0644 etc/poller.yaml etc/receiver.yaml $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
 
 clean:

@@ -1,20 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The other side of a benchmark: scrape targets on many loopback addresses, and a sink that
- *swallows what is posted to it. Answers are rendered beforehand, so that it disturbs little.
+ * The other side of a benchmark: scrape targets on every address of 127.0.0.0/8, and sinks that
+ * swallow what is posted or put. Bodies are read and compressed beforehand, so that it disturbs
+ * little:
  *
- *	loadgen PORT ADDRESSES BODY GZIP_BODY
+ *	loadgen PORT FOLDER
  *
- * listens on PORT of ADDRESSES addresses from 127.1.0.1 upwards, says "ready", and on SIGTERM
- *prints what it counted as JSON. A GET is answered with the body (gzip where accepted), a POST with
- *204.
+ * answers the n-th GET at each address with the n-th *.prom file of FOLDER in the order of their
+ * names, from the first again after the last, as gzip where the client accepts it; POST and PUT
+ * with 204. One listener for all addresses, bound to the loopback device: a descriptor for each
+ * address would take half of what a process may have.
+ *
+ * Commands on standard input, each answered by one line: "begin" forgets what was counted and
+ * starts at the first body again, "counts" prints counters as JSON, "log PATH" writes the requests
+ * since "begin" as lines "microseconds kind address" (address counted from 127.1.0.1). Ends with
+ * standard input.
  */
 #include "common/core/buf.h"
+#include "common/core/clock.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
+#include <glob.h>
+#include <libdeflate.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
@@ -22,22 +31,52 @@
 #include <unistd.h>
 
 #define FIRST_ADDRESS     0x7f010001u
+#define ADDRESSES_MAX     65536u
+#define NO_ADDRESS        UINT32_MAX
 #define REQUEST_MAX_BYTES (64 * 1024)
 #define EVENTS_AT_ONCE    256
+#define GZIP_LEVEL        6
+
+enum method { METHOD_GET, METHOD_POST, METHOD_PUT };
 
 struct connection {
 	int fd;
-	bool is_listener;
-	struct buf in;
+	uint32_t address; /* of the target, counted from the first */
+	struct buf in;    /* a request head that has not come whole */
 	size_t skip;      /* bytes of a posted body still to come */
 	struct slice out; /* of a rendered answer, still to be sent */
 };
 
-static struct buf plain_answer, gzip_answer;
+struct body {
+	struct buf plain, gzip; /* whole answers */
+};
+
+struct request {
+	uint64_t at_us;
+	uint32_t address;
+	enum method method;
+};
+
+static const struct {
+	const char *name, *verb;
+} methods[] = {
+	[METHOD_GET] = {"get", "GET "},
+	[METHOD_POST] = {"post", "POST "},
+	[METHOD_PUT] = {"put", "PUT "},
+};
+
 static const char posted_answer[] = "HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n";
-static uint64_t gets, posts, posted_bytes, sent_bytes;
-static volatile sig_atomic_t stopping, asked;
+
+static struct body *bodies;
+static size_t bodies_count;
+static uint32_t served[ADDRESSES_MAX];
+static struct buf requests; /* struct request[] since "begin" */
+static uint64_t begin_us, now_us, gzip_gets, sent_bytes;
+static uint64_t counts[ARRAY_LEN(methods)], taken_bytes[ARRAY_LEN(methods)];
 static int epoll_fd;
+/* Marks of what is no connection, in epoll's data. */
+static char listener_mark, commands_mark;
+static int listener_fd;
 
 static void die(const char *what)
 {
@@ -45,75 +84,94 @@ static void die(const char *what)
 	exit(1);
 }
 
-static void on_signal(int number)
+static void render(struct buf *answer, const char *encoding, struct slice body)
 {
-	if (number == SIGTERM)
-		stopping = 1;
-	asked = 1;
+	buf_appendf(answer,
+		"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n%s"
+		"Content-Length: %zu\r\n\r\n",
+		encoding, body.len);
+	buf_append_slice(answer, body);
 }
 
-static void print_counts(void)
+static void load_body(struct body *body, const char *path, struct libdeflate_compressor *compressor)
 {
-	asked = 0;
-	printf("{\"gets\": %llu, \"posts\": %llu, \"posted_bytes\": %llu, \"sent_bytes\": %llu}\n",
-		(unsigned long long)gets, (unsigned long long)posts,
-		(unsigned long long)posted_bytes, (unsigned long long)sent_bytes);
-	fflush(stdout);
-}
-
-static void render(struct buf *answer, const char *path, const char *encoding)
-{
-	struct buf body = {0};
+	struct buf plain = {0}, packed = {0};
 	FILE *file = fopen(path, "rb");
 	size_t got;
 
 	if (file == NULL)
 		die(path);
-	while ((got = fread(buf_reserve(&body, 65536), 1, 65536, file)) > 0)
-		body.len += got;
+	while ((got = fread(buf_reserve(&plain, 65536), 1, 65536, file)) > 0)
+		plain.len += got;
 	fclose(file);
-	buf_appendf(answer,
-		"HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n%s"
-		"Content-Length: %zu\r\n\r\n",
-		encoding, body.len);
-	buf_append_slice(answer, buf_slice(&body));
-	buf_free(&body);
+	buf_reserve(&packed, libdeflate_gzip_compress_bound(compressor, plain.len));
+	packed.len = libdeflate_gzip_compress(
+		compressor, plain.ptr, plain.len, packed.ptr, packed.capacity);
+	render(&body->plain, "", buf_slice(&plain));
+	render(&body->gzip, "Content-Encoding: gzip\r\n", buf_slice(&packed));
+	buf_free(&plain);
+	buf_free(&packed);
 }
 
-static void watch(struct connection *connection, uint32_t events, int how)
+static void load_bodies(const char *folder)
 {
-	struct epoll_event event = {.events = events, .data.ptr = connection};
+	struct libdeflate_compressor *compressor = libdeflate_alloc_compressor(GZIP_LEVEL);
+	struct buf pattern = {0};
+	glob_t found;
 
-	if (epoll_ctl(epoll_fd, how, connection->fd, &event) < 0)
+	buf_appendf(&pattern, "%s/*.prom", folder);
+	if (glob(buf_cstr(&pattern), 0, NULL, &found) != 0)
+		die(buf_cstr(&pattern));
+	bodies_count = found.gl_pathc;
+	bodies = xcalloc(bodies_count, sizeof(*bodies));
+	for (size_t i = 0; i < bodies_count; i++)
+		load_body(&bodies[i], found.gl_pathv[i], compressor);
+	globfree(&found);
+	buf_free(&pattern);
+	libdeflate_free_compressor(compressor);
+}
+
+static void watch(int fd, void *mark, uint32_t events, int how)
+{
+	struct epoll_event event = {.events = events, .data.ptr = mark};
+
+	if (epoll_ctl(epoll_fd, how, fd, &event) < 0)
 		die("epoll_ctl");
 }
 
-static void listen_on(uint32_t address, int port)
+static void listen_on(int port)
 {
-	struct connection *listener = xcalloc(1, sizeof(*listener));
 	struct sockaddr_in where = {.sin_family = AF_INET,
 		.sin_port = htons((uint16_t)port),
-		.sin_addr.s_addr = htonl(address)};
+		.sin_addr.s_addr = htonl(INADDR_ANY)};
 
-	listener->is_listener = true;
-	listener->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	setsockopt(listener->fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
-	if (bind(listener->fd, (struct sockaddr *)&where, sizeof(where)) < 0 ||
-		listen(listener->fd, 64) < 0)
+	listener_fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	setsockopt(listener_fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+	if (setsockopt(listener_fd, SOL_SOCKET, SO_BINDTODEVICE, "lo", 3) < 0)
+		die("binding to the loopback device");
+	if (bind(listener_fd, (struct sockaddr *)&where, sizeof(where)) < 0 ||
+		listen(listener_fd, SOMAXCONN) < 0)
 		die("listen");
-	watch(listener, EPOLLIN, EPOLL_CTL_ADD);
+	watch(listener_fd, &listener_mark, EPOLLIN, EPOLL_CTL_ADD);
 }
 
-static void take_connection(struct connection *listener)
+static void take_connections(void)
 {
-	int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	struct connection *connection;
+	struct sockaddr_in where;
+	int fd;
 
-	if (fd < 0)
-		return;
-	connection = xcalloc(1, sizeof(*connection));
-	connection->fd = fd;
-	watch(connection, EPOLLIN, EPOLL_CTL_ADD);
+	while ((fd = accept4(listener_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+		struct connection *connection = xcalloc(1, sizeof(*connection));
+
+		getsockname(fd, (struct sockaddr *)&where, &(socklen_t){sizeof(where)});
+		connection->fd = fd;
+		connection->address =
+			(ntohl(where.sin_addr.s_addr) - FIRST_ADDRESS) % ADDRESSES_MAX;
+		watch(fd, connection, EPOLLIN, EPOLL_CTL_ADD);
+	}
+	/* Whoever connected would wait for ever, and epoll_wait would return for ever. */
+	if (errno == EMFILE || errno == ENFILE)
+		die("accept");
 }
 
 static void end_connection(struct connection *connection)
@@ -131,7 +189,7 @@ static bool send_out(struct connection *connection)
 			connection->fd, connection->out.ptr, connection->out.len, MSG_NOSIGNAL);
 
 		if (sent < 0 && errno == EAGAIN) {
-			watch(connection, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
+			watch(connection->fd, connection, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
 			return true;
 		}
 		if (sent < 0)
@@ -143,105 +201,233 @@ static bool send_out(struct connection *connection)
 	return true;
 }
 
-static void answer_request(struct connection *connection, const char *head)
+/*
+ * The target that a push is about: its path names the instance, which is the target's address. The
+ * poller's scrape of itself is of none.
+ */
+static uint32_t pushed_address(const char *head)
+{
+	const char *instance = strstr(head, "/instance/");
+	unsigned a, b, c, d;
+
+	if (instance == NULL || sscanf(instance, "/instance/%u.%u.%u.%u", &a, &b, &c, &d) != 4)
+		return NO_ADDRESS;
+	return ((a << 24 | b << 16 | c << 8 | d) - FIRST_ADDRESS) % ADDRESSES_MAX;
+}
+
+static void answer_get(struct connection *connection, const char *head)
+{
+	struct body *body = &bodies[served[connection->address]++ % bodies_count];
+
+	if (strcasestr(head, "gzip") != NULL) {
+		connection->out = buf_slice(&body->gzip);
+		gzip_gets++;
+	} else {
+		connection->out = buf_slice(&body->plain);
+	}
+}
+
+static void answer_push(struct connection *connection, const char *head, enum method method)
 {
 	const char *length = strcasestr(head, "\r\nContent-Length:");
 
-	if (strncmp(head, "POST ", 5) == 0 || strncmp(head, "PUT ", 4) == 0) {
-		connection->skip = length != NULL ? strtoul(length + 17, NULL, 10) : 0;
-		connection->out = (struct slice){posted_answer, sizeof(posted_answer) - 1};
-		posted_bytes += connection->skip;
-		posts++;
-		return;
-	}
-	connection->out = strcasestr(head, "gzip") != NULL ? buf_slice(&gzip_answer)
-							   : buf_slice(&plain_answer);
-	gets++;
+	connection->skip = length != NULL ? strtoul(length + 17, NULL, 10) : 0;
+	connection->out = (struct slice){posted_answer, sizeof(posted_answer) - 1};
+	taken_bytes[method] += connection->skip;
 }
 
-static void consume(struct buf *in, size_t count)
+static void answer_request(struct connection *connection, const char *head)
 {
-	memmove(in->ptr, in->ptr + count, in->len - count);
+	enum method method = METHOD_GET;
+	struct request request = {.at_us = now_us - begin_us, .address = connection->address};
+
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		if (strncmp(head, methods[i].verb, strlen(methods[i].verb)) == 0)
+			method = (enum method)i;
+	if (method == METHOD_GET) {
+		answer_get(connection, head);
+	} else {
+		answer_push(connection, head, method);
+		request.address = pushed_address(head);
+	}
+	request.method = method;
+	counts[method]++;
+	buf_append(&requests, &request, sizeof(request));
+}
+
+static void consume(struct slice *in, size_t count)
+{
+	in->ptr += count;
 	in->len -= count;
 }
 
-/* One request at a time: the clients do not pipeline. */
-static bool handle_input(struct connection *connection)
+/* One request at a time: the clients do not pipeline. What is left over waits in connection->in. */
+static bool handle_input(struct connection *connection, struct slice in)
 {
 	for (;;) {
-		size_t skipped = connection->skip < connection->in.len ? connection->skip
-								       : connection->in.len;
+		size_t skipped = connection->skip < in.len ? connection->skip : in.len;
 		char *end;
 
-		consume(&connection->in, skipped);
+		consume(&in, skipped);
 		connection->skip -= skipped;
-		if (connection->skip > 0)
-			return true;
-		if (!send_out(connection))
+		if (connection->skip == 0 && !send_out(connection))
 			return false;
-		if (connection->in.len == 0)
+		if (in.len == 0)
 			return true;
-		end = memmem(connection->in.ptr, connection->in.len, "\r\n\r\n", 4);
+		end = memmem(in.ptr, in.len, "\r\n\r\n", 4);
 		if (end == NULL)
-			return connection->in.len < REQUEST_MAX_BYTES;
+			break;
 		*end = '\0';
-		answer_request(connection, connection->in.ptr);
-		consume(&connection->in, (size_t)(end - connection->in.ptr) + 4);
+		answer_request(connection, in.ptr);
+		consume(&in, (size_t)(end - in.ptr) + 4);
 	}
+	buf_append_slice(&connection->in, in);
+	return connection->in.len < REQUEST_MAX_BYTES;
 }
 
-static void on_event(struct connection *connection, uint32_t events)
+/* Most requests come whole: only the rest of one is kept with its connection. */
+static bool receive(struct connection *connection)
 {
-	if (connection->is_listener) {
-		take_connection(connection);
-		return;
-	}
-	if (events & EPOLLOUT) {
-		watch(connection, EPOLLIN, EPOLL_CTL_MOD);
-		if (!send_out(connection)) {
-			end_connection(connection);
-			return;
-		}
-	}
-	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
-		ssize_t got = recv(connection->fd, buf_reserve(&connection->in, 65536), 65536, 0);
+	static char scratch[REQUEST_MAX_BYTES];
+	ssize_t got = recv(connection->fd, scratch, sizeof(scratch), 0);
+	struct buf begun;
+	bool is_well;
 
-		if (got < 0 && errno == EAGAIN)
-			return;
-		connection->in.len += got > 0 ? (size_t)got : 0;
-		if (got <= 0 || !handle_input(connection))
-			end_connection(connection);
+	if (got < 0 && errno == EAGAIN)
+		return true;
+	if (got <= 0)
+		return false;
+	if (connection->in.len == 0)
+		return handle_input(connection, (struct slice){scratch, (size_t)got});
+	begun = buf_take(&connection->in);
+	buf_append(&begun, scratch, (size_t)got);
+	is_well = handle_input(connection, buf_slice(&begun));
+	buf_free(&begun);
+	return is_well;
+}
+
+static void on_connection(struct connection *connection, uint32_t events)
+{
+	bool is_well = true;
+
+	if (events & EPOLLOUT) {
+		watch(connection->fd, connection, EPOLLIN, EPOLL_CTL_MOD);
+		is_well = send_out(connection);
 	}
+	if (is_well && events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+		is_well = receive(connection);
+	if (!is_well)
+		end_connection(connection);
+}
+
+static void begin(const char *arg)
+{
+	(void)arg;
+	memset(served, 0, sizeof(served));
+	memset(counts, 0, sizeof(counts));
+	memset(taken_bytes, 0, sizeof(taken_bytes));
+	gzip_gets = sent_bytes = 0;
+	buf_clear(&requests);
+	begin_us = now_us;
+	printf("{}\n");
+}
+
+static void print_counts(const char *arg)
+{
+	(void)arg;
+	printf("{\"now_us\": %llu, \"gzip_gets\": %llu, \"sent_bytes\": %llu",
+		(unsigned long long)(now_us - begin_us), (unsigned long long)gzip_gets,
+		(unsigned long long)sent_bytes);
+	for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+		printf(", \"%ss\": %llu, \"%s_bytes\": %llu", methods[i].name,
+			(unsigned long long)counts[i], methods[i].name,
+			(unsigned long long)taken_bytes[i]);
+	printf("}\n");
+}
+
+static void write_log(const char *path)
+{
+	const struct request *all = (const void *)requests.ptr;
+	size_t count = requests.len / sizeof(*all);
+	FILE *file = fopen(path, "w");
+
+	if (file == NULL)
+		die(path);
+	for (size_t i = 0; i < count; i++)
+		fprintf(file, "%llu %s %u\n", (unsigned long long)all[i].at_us,
+			methods[all[i].method].name, all[i].address);
+	fclose(file);
+	printf("{}\n");
+}
+
+static const struct {
+	const char *name;
+	void (*run)(const char *arg);
+} commands[] = {
+	{"begin", begin},
+	{"counts", print_counts},
+	{"log", write_log},
+};
+
+/* False at the end of standard input. The other side sends one command at a time. */
+static bool take_command(void)
+{
+	char line[4096];
+	ssize_t got = read(STDIN_FILENO, line, sizeof(line) - 1);
+	char *arg;
+
+	if (got <= 0)
+		return false;
+	line[got] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	arg = strchr(line, ' ');
+	if (arg != NULL)
+		*arg++ = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(line, commands[i].name) == 0)
+			commands[i].run(arg);
+	fflush(stdout);
+	return true;
+}
+
+/* False when there is no more to do. */
+static bool turn(void)
+{
+	struct epoll_event events[EVENTS_AT_ONCE];
+	int count = epoll_wait(epoll_fd, events, EVENTS_AT_ONCE, -1);
+
+	now_us = clock_mono_us();
+	for (int i = 0; i < count; i++) {
+		void *mark = events[i].data.ptr;
+
+		if (mark == &listener_mark)
+			take_connections();
+		else if (mark != &commands_mark)
+			on_connection(mark, events[i].events);
+		else if (!take_command())
+			return false;
+	}
+	return true;
 }
 
 int main(int argc, char **argv)
 {
 	struct rlimit limit;
 
-	if (argc != 5) {
-		fprintf(stderr, "usage: loadgen PORT ADDRESSES BODY GZIP_BODY\n");
+	if (argc != 3) {
+		fprintf(stderr, "usage: loadgen PORT FOLDER\n");
 		return 2;
 	}
 	getrlimit(RLIMIT_NOFILE, &limit);
 	limit.rlim_cur = limit.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &limit);
-	render(&plain_answer, argv[3], "");
-	render(&gzip_answer, argv[4], "Content-Encoding: gzip\r\n");
+	load_bodies(argv[2]);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	for (int i = 0; i < atoi(argv[2]); i++)
-		listen_on(FIRST_ADDRESS + (uint32_t)i, atoi(argv[1]));
-	signal(SIGTERM, on_signal);
-	signal(SIGUSR1, on_signal);
+	listen_on(atoi(argv[1]));
+	watch(STDIN_FILENO, &commands_mark, EPOLLIN, EPOLL_CTL_ADD);
 	printf("ready\n");
 	fflush(stdout);
-	while (!stopping) {
-		struct epoll_event events[EVENTS_AT_ONCE];
-		int count = epoll_wait(epoll_fd, events, EVENTS_AT_ONCE, 200);
-
-		for (int i = 0; i < count; i++)
-			on_event(events[i].data.ptr, events[i].events);
-		if (asked)
-			print_counts();
-	}
+	while (turn())
+		continue;
 	return 0;
 }

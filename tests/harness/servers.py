@@ -152,9 +152,10 @@ class Prometheus(Server):
 
     name = "prometheus"
 
-    def __init__(self, folder, scrape_configs=(), interval="1s", flags=()):
+    def __init__(self, folder, scrape_configs=(), interval="1s", flags=(), remote_write=()):
         super().__init__(folder)
         self.scrape_configs = scrape_configs
+        self.remote_write = remote_write
         self.interval = interval
         self.flags = list(flags)
 
@@ -164,7 +165,7 @@ class Prometheus(Server):
         configs = self.scrape_configs(self) if callable(self.scrape_configs) else self.scrape_configs
         with open(path, "w", encoding="utf-8") as file:
             yaml.safe_dump({"global": {"scrape_interval": self.interval, "scrape_timeout": self.interval},
-                            "scrape_configs": list(configs)}, file)
+                            "scrape_configs": list(configs), "remote_write": list(self.remote_write)}, file)
         storage = [] if any("agent" in flag for flag in self.flags) else [
             f"--storage.tsdb.path={os.path.join(self.folder, 'data')}"]
         return [find_binary("prometheus"), f"--config.file={path}",
