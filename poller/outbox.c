@@ -6,12 +6,19 @@
  * the queue takes the rest.
  *
  *	push -> queue -> pump: frame_make -> sent -> acked: gone
- *	           ^                           |
- *	           '--- up 0 in its place -----'  refused, once
+ *	         ^   ^    |                   |
+ *	         |   |    v                   |
+ *	         |   '- waiting for its keyframe's ack, KEYFRAMES_PATIENCE_MS at most
+ *	         '------ up 0 in its place ---'  refused, once
+ *
+ * What has waited goes to the head of the queue: it is older than what is there of its target.
  */
 #include "poller/outbox.h"
 
+#include "common/core/clock.h"
 #include "common/core/log.h"
+#include "common/nats/stream_watch.h"
+#include "poller/keyframes.h"
 #include "poller/metrics.h"
 #include "poller/target.h"
 
@@ -21,7 +28,13 @@
 /* Held beside a message sent: its scrape, its headers apart, what publisher and link remember. */
 #define SENT_OVERHEAD_BYTES 1024
 
-STAILQ_HEAD(scrape_queue, scrape);
+/* Of queue_bytes, what may wait for keyframes, and what may wait uncompressed. */
+#define WAITING_PART 4
+#define LOOSE_PART   8
+
+/* How often the stream is asked what it still holds. */
+#define WATCH_MS 20000
+
 LIST_HEAD(scrape_set, scrape);
 
 enum drop_reason {
@@ -50,11 +63,18 @@ struct outbox {
 	struct publisher *publisher;
 	struct frame_maker maker;
 	uv_timer_t resume;
+	struct keyframes *keys;     /* NULL without deltas */
+	struct stream_watch *watch; /* NULL without deltas */
+	uv_timer_t patience;        /* of the scrapes that wait for keyframes */
+	bool was_ready;
 	struct scrape_queue queue;
 	struct scrape_set sent;
-	size_t queue_count, sent_count;
-	uint64_t queue_bytes, sent_bytes;
+	size_t queue_count, waiting_count, sent_count;
+	size_t sent_keyframes; /* of sent_count */
+	uint64_t queue_bytes, waiting_bytes, sent_bytes;
 	struct series *dropped[DROP_REASON_COUNT];
+	struct series *frames[ENCODING_UNKNOWN + 1], *frame_bytes[ENCODING_UNKNOWN + 1];
+	struct series *waited_refer, *waited_whole;
 	struct series *published, *published_bytes, *publish_seconds, *duplicates;
 	struct log_limit full_limit, frame_limit, refused_limit, denied_limit, duplicate_limit;
 	void (*on_closed)(void *arg);
@@ -96,6 +116,7 @@ static void remember_sent(struct outbox *outbox, struct scrape *scrape)
 {
 	LIST_INSERT_HEAD(&outbox->sent, scrape, siblings);
 	outbox->sent_count++;
+	outbox->sent_keyframes += scrape->is_keyframe;
 	outbox->sent_bytes += scrape->frame_bytes + SENT_OVERHEAD_BYTES;
 }
 
@@ -103,6 +124,7 @@ static void forget_sent(struct outbox *outbox, struct scrape *scrape)
 {
 	LIST_REMOVE(scrape, siblings);
 	outbox->sent_count--;
+	outbox->sent_keyframes -= scrape->is_keyframe;
 	outbox->sent_bytes -= scrape->frame_bytes + SENT_OVERHEAD_BYTES;
 }
 
@@ -117,8 +139,9 @@ static bool has_room(const struct outbox *outbox)
 static uint64_t queue_limit(const struct outbox *outbox)
 {
 	uint64_t limit = outbox->options.settings->queue_bytes;
+	uint64_t used = outbox->sent_bytes + outbox->waiting_bytes;
 
-	return outbox->sent_bytes < limit / 2 ? limit - outbox->sent_bytes : limit / 2;
+	return used < limit / 2 ? limit - used : limit / 2;
 }
 
 static void tell_if_idle(struct outbox *outbox)
@@ -127,14 +150,141 @@ static void tell_if_idle(struct outbox *outbox)
 		outbox->options.on_idle(outbox->options.arg);
 }
 
-/* Makes the frame of a scrape just dequeued and sends it. */
+/* -- waiting for keyframes ------------------------------------------------------------------- */
+
+static void on_resume(uv_timer_t *timer);
+static void on_patience(uv_timer_t *timer);
+
+static void watch_patience(struct outbox *outbox)
+{
+	uint64_t next_ms = keyframes_next_ms(outbox->keys), now_ms = clock_mono_ms();
+
+	if (next_ms == UINT64_MAX)
+		uv_timer_stop(&outbox->patience);
+	else if (!uv_is_active((uv_handle_t *)&outbox->patience))
+		uv_timer_start(
+			&outbox->patience, on_patience, next_ms > now_ms ? next_ms - now_ms : 0, 0);
+}
+
+/* Puts those that have waited where they leave next. */
+static void requeue(struct outbox *outbox, struct scrape_queue *waited)
+{
+	struct scrape *scrape;
+
+	if (STAILQ_EMPTY(waited))
+		return;
+	STAILQ_FOREACH (scrape, waited, next) {
+		outbox->waiting_count--;
+		outbox->waiting_bytes -= scrape_bytes(scrape);
+		outbox->queue_count++;
+		outbox->queue_bytes += scrape_bytes(scrape);
+	}
+	STAILQ_CONCAT(waited, &outbox->queue);
+	STAILQ_CONCAT(&outbox->queue, waited);
+	uv_timer_start(&outbox->resume, on_resume, 0, 0);
+}
+
+static void release(struct outbox *outbox, const struct scrape *scrape)
+{
+	struct scrape_queue waited = STAILQ_HEAD_INITIALIZER(waited);
+
+	keyframes_release(outbox->keys, scrape, &waited);
+	requeue(outbox, &waited);
+	watch_patience(outbox);
+}
+
+static void on_patience(uv_timer_t *timer)
+{
+	struct outbox *outbox = timer->data;
+	struct scrape_queue waited = STAILQ_HEAD_INITIALIZER(waited);
+
+	keyframes_release_late(outbox->keys, &waited);
+	requeue(outbox, &waited);
+	watch_patience(outbox);
+}
+
+static void hold(struct outbox *outbox, struct scrape *scrape)
+{
+	keyframes_hold(outbox->keys, scrape);
+	outbox->waiting_count++;
+	outbox->waiting_bytes += scrape_bytes(scrape);
+	if (outbox->waiting_bytes > outbox->options.settings->queue_bytes / WAITING_PART)
+		release(outbox, scrape);
+	else
+		watch_patience(outbox);
+}
+
+/* False if there can be none: then the scrape goes whole. */
+static bool send_keyframe(struct outbox *outbox, const struct scrape *scrape)
+{
+	struct nats_outgoing *message = NULL;
+	struct scrape *keyframe = NULL;
+	struct buf plain = {0};
+	struct slice text;
+
+	if (frame_text(&outbox->maker, scrape, &plain, &text))
+		keyframe = keyframes_make(outbox->keys, scrape, text,
+			publisher_max_message_bytes(outbox->publisher), &message);
+	buf_free(&plain);
+	if (keyframe == NULL)
+		return false;
+	remember_sent(outbox, keyframe);
+	publisher_send(outbox->publisher, message, keyframe);
+	nats_outgoing_unref(message);
+	return true;
+}
+
+/* Whether the scrape was taken to wait; else `key` is what it refers to, if its text is there. */
+static bool consult_keyframes(struct outbox *outbox, struct scrape *scrape, struct frame_key *key)
+{
+	switch (keyframes_advise(outbox->keys, scrape)) {
+	case KEYFRAMES_WHOLE:
+		break;
+	case KEYFRAMES_REFER:
+		if (!keyframes_text(outbox->keys, scrape, &key->text, &key->time_ms))
+			key->text = SLICE("");
+		break;
+	case KEYFRAMES_MAKE:
+		if (!send_keyframe(outbox, scrape))
+			break;
+		hold(outbox, scrape);
+		return true;
+	case KEYFRAMES_WAIT:
+		hold(outbox, scrape);
+		return true;
+	}
+	return false;
+}
+
+/* -- sending --------------------------------------------------------------------------------- */
+
+static void count_frame(
+	struct outbox *outbox, const struct scrape *scrape, const struct frame_key *key)
+{
+	enum encoding encoding = scrape->wire.up ? scrape->wire.encoding : ENCODING_UNKNOWN;
+
+	series_inc(outbox->frames[encoding]);
+	series_add(outbox->frame_bytes[encoding], (double)scrape->frame_bytes);
+	if (scrape->has_waited)
+		series_inc(key->delta_bytes > 0 ? outbox->waited_refer : outbox->waited_whole);
+	if (key->delta_bytes > 0)
+		keyframes_note_delta(outbox->keys, scrape, key->delta_bytes, key->text_bytes);
+}
+
+/* Makes the frame of a scrape just dequeued and sends it, or its keyframe first. */
 static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 {
+	size_t max_bytes = publisher_max_message_bytes(outbox->publisher);
+	struct frame_key key = {.text = SLICE("")};
 	struct nats_outgoing *message;
-	enum frame_outcome outcome = frame_make(
-		&outbox->maker, scrape, publisher_max_message_bytes(outbox->publisher), &message);
+	enum frame_outcome outcome;
 
-	if (outcome != FRAME_WHOLE) {
+	if (outbox->keys != NULL && scrape->wire.up && scrape->body.len > 0 &&
+		consult_keyframes(outbox, scrape, &key))
+		return;
+	outcome = frame_make(
+		&outbox->maker, scrape, key.text.len > 0 ? &key : NULL, max_bytes, &message);
+	if (outcome != FRAME_MADE) {
 		series_inc(outbox->dropped[outcome == FRAME_TOO_LARGE ? DROP_TOO_LARGE
 								      : DROP_IMPOSSIBLE]);
 		log_limited(&outbox->frame_limit, LOG_WARN, "scrape cannot be published",
@@ -145,12 +295,11 @@ static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 		scrape_free(scrape);
 		return;
 	}
+	count_frame(outbox, scrape, &key);
 	remember_sent(outbox, scrape);
 	publisher_send(outbox->publisher, message, scrape);
 	nats_outgoing_unref(message);
 }
-
-static void on_resume(uv_timer_t *timer);
 
 static void pump(struct outbox *outbox)
 {
@@ -173,7 +322,12 @@ static void on_resume(uv_timer_t *timer)
 static void on_room(void *arg)
 {
 	struct outbox *outbox = arg;
+	bool is_ready = publisher_is_ready(outbox->publisher, NULL);
 
+	/* It may be another stream than before. */
+	if (is_ready && !outbox->was_ready && outbox->watch != NULL)
+		stream_watch_now(outbox->watch);
+	outbox->was_ready = is_ready;
 	uv_timer_start(&outbox->resume, on_resume, 0, 0);
 }
 
@@ -194,6 +348,9 @@ static void prepare_to_wait(struct outbox *outbox, struct scrape *scrape)
 {
 	struct buf size = {0}, limit = {0};
 
+	/* Bodies that came as text since that is best for deltas would fill it soon. */
+	if (outbox->keys != NULL && outbox->queue_bytes > queue_limit(outbox) / LOOSE_PART)
+		frame_pack(&outbox->maker, scrape);
 	scrape_trim(scrape);
 	if (scrape_bytes(scrape) <= queue_limit(outbox))
 		return;
@@ -218,7 +375,7 @@ void outbox_push(struct outbox *outbox, struct scrape **scrape)
 		prepare_to_wait(outbox, newest);
 	enqueue(outbox, newest, false);
 	pump(outbox);
-	while (outbox->queue_bytes > queue_limit(outbox))
+	while (outbox->queue_bytes > queue_limit(outbox) && !STAILQ_EMPTY(&outbox->queue))
 		drop_oldest(outbox);
 }
 
@@ -267,13 +424,21 @@ static void on_denied(struct outbox *outbox, struct scrape *scrape, const char *
 	scrape_free(scrape);
 }
 
-static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const char *reason,
-	double ack_seconds)
+static void on_keyframe_done(struct outbox *outbox, struct scrape *keyframe,
+	enum publish_outcome outcome, double ack_seconds)
 {
-	struct outbox *outbox = arg;
-	struct scrape *scrape = cookie;
+	if (outcome == PUBLISH_ACKED) {
+		series_add(outbox->published_bytes, (double)keyframe->frame_bytes);
+		series_observe(outbox->publish_seconds, ack_seconds);
+	}
+	keyframes_done(outbox->keys, keyframe, outcome, publisher_ack(outbox->publisher));
+	release(outbox, keyframe);
+	scrape_free(keyframe);
+}
 
-	forget_sent(outbox, scrape);
+static void on_scrape_done(struct outbox *outbox, struct scrape *scrape,
+	enum publish_outcome outcome, const char *reason, double ack_seconds)
+{
 	switch (outcome) {
 	case PUBLISH_ACKED:
 		on_acked(outbox, scrape, ack_seconds);
@@ -288,6 +453,21 @@ static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const
 		on_denied(outbox, scrape, reason);
 		break;
 	}
+}
+
+static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const char *reason,
+	double ack_seconds)
+{
+	struct outbox *outbox = arg;
+	struct scrape *scrape = cookie;
+
+	forget_sent(outbox, scrape);
+	if (outbox->keys != NULL && outcome == PUBLISH_ACKED)
+		keyframes_note_ack(outbox->keys, publisher_ack(outbox->publisher));
+	if (scrape->is_keyframe)
+		on_keyframe_done(outbox, scrape, outcome, ack_seconds);
+	else
+		on_scrape_done(outbox, scrape, outcome, reason, ack_seconds);
 	/* The publisher tells of its own room only. */
 	if (!STAILQ_EMPTY(&outbox->queue) && has_room(outbox))
 		uv_timer_start(&outbox->resume, on_resume, 0, 0);
@@ -300,10 +480,44 @@ static void resolve_series(struct outbox *outbox)
 
 	for (size_t i = 0; i < DROP_REASON_COUNT; i++)
 		outbox->dropped[i] = metrics_series(metrics, PM_DROPPED, drop_reasons[i]);
+	for (size_t i = 0; i < ENCODING_UNKNOWN; i++) {
+		const char *name = encoding_name((enum encoding)i);
+
+		outbox->frames[i] = metrics_series(metrics, PM_FRAMES, name);
+		outbox->frame_bytes[i] = metrics_series(metrics, PM_FRAME_BYTES, name);
+	}
+	outbox->frames[ENCODING_UNKNOWN] = metrics_series(metrics, PM_FRAMES, "none");
+	outbox->frame_bytes[ENCODING_UNKNOWN] = metrics_series(metrics, PM_FRAME_BYTES, "none");
+	outbox->waited_refer = metrics_series(metrics, PM_FRAMES_WAITED, "refer");
+	outbox->waited_whole = metrics_series(metrics, PM_FRAMES_WAITED, "whole");
 	outbox->published = metrics_plain(metrics, PM_PUBLISHED);
 	outbox->published_bytes = metrics_plain(metrics, PM_PUBLISHED_BYTES);
 	outbox->publish_seconds = metrics_plain(metrics, PM_PUBLISH_SECONDS);
 	outbox->duplicates = metrics_plain(metrics, PM_DUPLICATES);
+}
+
+static void on_stream(void *arg, const struct js_stream_info *info)
+{
+	struct outbox *outbox = arg;
+
+	keyframes_note_stream(outbox->keys, info);
+}
+
+static void open_keyframes(struct outbox *outbox)
+{
+	const struct outbox_options *options = &outbox->options;
+	const struct stream_watch_options watch_options = {
+		.link = options->link,
+		.stream = options->settings->poller_stream.stream,
+		.interval_ms = WATCH_MS,
+		.on_info = on_stream,
+		.arg = outbox,
+	};
+
+	if (options->settings->compression != COMPRESSION_DELTA)
+		return;
+	outbox->keys = keyframes_new(options->settings, options->metrics, options->codec);
+	outbox->watch = stream_watch_open(options->loop, &watch_options);
 }
 
 struct outbox *outbox_open(const struct outbox_options *options)
@@ -332,13 +546,26 @@ struct outbox *outbox_open(const struct outbox_options *options)
 	};
 	uv_timer_init(options->loop, &outbox->resume);
 	outbox->resume.data = outbox;
+	uv_timer_init(options->loop, &outbox->patience);
+	outbox->patience.data = outbox;
+	open_keyframes(outbox);
 	outbox->publisher = publisher_open(options->loop, &publisher_options);
 	return outbox;
 }
 
 bool outbox_is_idle(const struct outbox *outbox)
 {
-	return outbox->queue_count == 0 && outbox->sent_count == 0;
+	return outbox->queue_count == 0 && outbox->waiting_count == 0 && outbox->sent_count == 0;
+}
+
+void outbox_drain(struct outbox *outbox)
+{
+	struct scrape_queue waited = STAILQ_HEAD_INITIALIZER(waited);
+
+	if (outbox->keys == NULL)
+		return;
+	keyframes_end(outbox->keys, &waited);
+	requeue(outbox, &waited);
 }
 
 bool outbox_is_ready(const struct outbox *outbox, struct buf *why)
@@ -352,11 +579,15 @@ void outbox_collect(struct outbox *outbox)
 	const struct publisher_counts *counts = publisher_counts(outbox->publisher);
 
 	series_set(metrics_plain(metrics, PM_UNACKED), (double)outbox->sent_count);
-	series_set(metrics_plain(metrics, PM_QUEUE_SCRAPES), (double)outbox->queue_count);
-	series_set(metrics_plain(metrics, PM_QUEUE_BYTES), (double)outbox->queue_bytes);
+	series_set(metrics_plain(metrics, PM_QUEUE_SCRAPES),
+		(double)(outbox->queue_count + outbox->waiting_count));
+	series_set(metrics_plain(metrics, PM_QUEUE_BYTES),
+		(double)(outbox->queue_bytes + outbox->waiting_bytes));
 	series_set(metrics_plain(metrics, PM_STREAM_READY), outbox_is_ready(outbox, NULL));
 	series_set(metrics_plain(metrics, PM_PUBLISH_ERRORS), (double)counts->errors);
 	series_set(metrics_plain(metrics, PM_PUBLISH_RETRIES), (double)counts->retries);
+	if (outbox->keys != NULL)
+		keyframes_collect(outbox->keys);
 }
 
 static void on_part_closed(struct outbox *outbox)
@@ -366,6 +597,7 @@ static void on_part_closed(struct outbox *outbox)
 
 	if (--outbox->to_close > 0)
 		return;
+	keyframes_free(outbox->keys);
 	free(outbox);
 	on_closed(arg);
 }
@@ -375,16 +607,18 @@ static void on_timer_closed(uv_handle_t *handle)
 	on_part_closed(handle->data);
 }
 
-static void on_publisher_closed(void *arg)
+static void on_other_closed(void *arg)
 {
 	on_part_closed(arg);
 }
 
 static void drop_all(struct outbox *outbox)
 {
-	size_t count = outbox->queue_count + outbox->sent_count;
+	size_t count;
 	struct scrape *scrape;
 
+	outbox_drain(outbox);
+	count = outbox->queue_count + outbox->sent_count - outbox->sent_keyframes;
 	if (count > 0)
 		log_warn("scrapes are lost that the stream has not acknowledged",
 			LOG_I("count", count));
@@ -401,8 +635,11 @@ void outbox_close(struct outbox *outbox, void (*on_closed)(void *arg), void *arg
 {
 	outbox->on_closed = on_closed;
 	outbox->closed_arg = arg;
-	outbox->to_close = 2;
+	outbox->to_close = outbox->watch != NULL ? 4 : 3;
 	drop_all(outbox);
-	publisher_close(outbox->publisher, on_publisher_closed, outbox);
+	publisher_close(outbox->publisher, on_other_closed, outbox);
+	if (outbox->watch != NULL)
+		stream_watch_close(outbox->watch, on_other_closed, outbox);
 	uv_close((uv_handle_t *)&outbox->resume, on_timer_closed);
+	uv_close((uv_handle_t *)&outbox->patience, on_timer_closed);
 }
