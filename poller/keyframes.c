@@ -315,6 +315,9 @@ enum keyframes_advice keyframes_advise(struct keyframes *keys, const struct scra
 
 	bool is_worth_one = scrape->body.len >= LEAST_BYTES;
 
+	if (scrape->body.len == 0)
+		return entry != NULL && !STAILQ_EMPTY(&entry->waiting) ? KEYFRAMES_WAIT
+								       : KEYFRAMES_WHOLE;
 	if (entry == NULL && (!is_worth_one || keys->has_ended))
 		return KEYFRAMES_WHOLE;
 	if (entry == NULL && (entry = add(keys, scrape)) == NULL) {

@@ -34,7 +34,7 @@ enum keyframes_advice {
 	KEYFRAMES_MAKE, /* one is due: keyframes_make from this scrape, which then waits */
 };
 
-/* For a scrape with a body that is about to leave. */
+/* For a scrape that is about to leave. */
 enum keyframes_advice keyframes_advise(struct keyframes *keys, const struct scrape *scrape);
 
 /*

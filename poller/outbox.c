@@ -279,8 +279,7 @@ static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 	struct nats_outgoing *message;
 	enum frame_outcome outcome;
 
-	if (outbox->keys != NULL && scrape->wire.up && scrape->body.len > 0 &&
-		consult_keyframes(outbox, scrape, &key))
+	if (outbox->keys != NULL && consult_keyframes(outbox, scrape, &key))
 		return;
 	outcome = frame_make(
 		&outbox->maker, scrape, key.text.len > 0 ? &key : NULL, max_bytes, &message);
