@@ -1,304 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A keyframe is held as it was published, compressed, so that it costs a sixth of its text; memory
- * that is left goes to texts, which saves decoding them for each delta. Texts give way to
- * keyframes, and targets that are gone to others, but never one that is scraped to another: all
- * take turns, so that each would be thrown out just before its next.
+ * A keyframe is held as it was published, compressed, so that it costs a sixth of its text.
  *
  *	none -> pending -> acked, the previous one serving meanwhile
  *	           '-----> failed: not due again for long
  */
-#include "poller/keyframes.h"
+#include "poller/keyframes_internal.h"
 
 #include "common/core/clock.h"
-#include "common/core/hash.h"
-#include "common/core/log.h"
-#include "common/core/table.h"
 #include "poller/metrics.h"
 #include "poller/target.h"
 
-#define LEVEL               5   /* zstd's, of a keyframe that came as text: rare, and sent whole */
-#define LEAST_BYTES         512 /* of a body: below, headers would eat what a delta saves */
-#define INTERVAL_DEFAULT_MS (15 * 60 * 1000)
-#define INTERVAL_SCRAPES    40
-#define DENIED_RETRY_MS     (60 * 60 * 1000)
-#define GONE_INTERVALS      3   /* a target not scraped for so many of its intervals is gone */
-#define TARGET_BYTES        512 /* held for each beside keyframe and text */
-#define POOR_MAX            6
-#define SCRATCH_KEEP_BYTES  ((size_t)1 << 20)
-#define TEXT_MAX_BYTES      ((size_t)256 << 20)
+#define LEVEL              5   /* zstd's, of a keyframe that came as text: rare, and sent whole */
+#define LEAST_BYTES        512 /* of a body: below, headers would eat what a delta saves */
+#define DENIED_RETRY_MS    (60 * 60 * 1000)
+#define POOR_MAX           6
+#define SCRATCH_KEEP_BYTES ((size_t)1 << 20)
+#define TEXT_MAX_BYTES     ((size_t)256 << 20)
 
-enum reason {
-	REASON_NONE,
-	REASON_FIRST,
-	REASON_INTERVAL,
-	REASON_OUTGROWN,
-	REASON_STREAM,
-	REASON_REMOVED,
-	REASON_AGING,
-	REASON_COUNT,
+static const char *const reasons[KEYFRAME_REASON_COUNT] = {
+	[KEYFRAME_REASON_FIRST] = "first",
+	[KEYFRAME_REASON_INTERVAL] = "interval",
+	[KEYFRAME_REASON_OUTGROWN] = "large_delta",
+	[KEYFRAME_REASON_STREAM] = "stream_changed",
+	[KEYFRAME_REASON_REMOVED] = "removed",
+	[KEYFRAME_REASON_AGING] = "soon_removed",
 };
 
-static const char *const reasons[REASON_COUNT] = {
-	[REASON_FIRST] = "first",
-	[REASON_INTERVAL] = "interval",
-	[REASON_OUTGROWN] = "large_delta",
-	[REASON_STREAM] = "stream_changed",
-	[REASON_REMOVED] = "removed",
-	[REASON_AGING] = "soon_removed",
+static const char *const failures[KEYFRAME_FAILURE_COUNT] = {
+	[KEYFRAME_FAILURE_REFUSED] = "refused",
+	[KEYFRAME_FAILURE_DENIED] = "denied",
+	[KEYFRAME_FAILURE_DUPLICATE] = "duplicate",
+	[KEYFRAME_FAILURE_TOO_LARGE] = "too_large",
+	[KEYFRAME_FAILURE_NO_MEMORY] = "no_memory",
 };
 
-enum failure {
-	FAILURE_REFUSED,
-	FAILURE_DENIED,
-	FAILURE_DUPLICATE,
-	FAILURE_TOO_LARGE,
-	FAILURE_NO_MEMORY,
-	FAILURE_COUNT,
-};
-
-static const char *const failures[FAILURE_COUNT] = {
-	[FAILURE_REFUSED] = "refused",
-	[FAILURE_DENIED] = "denied",
-	[FAILURE_DUPLICATE] = "duplicate",
-	[FAILURE_TOO_LARGE] = "too_large",
-	[FAILURE_NO_MEMORY] = "no_memory",
-};
-
-struct keyframe {
-	int64_t time_ms;
-	enum encoding encoding;
-	struct buf body; /* as published; empty: there is no keyframe */
-	struct buf text; /* decoded, or empty */
-	size_t text_bytes;
-	uint64_t made_ms;
-	uint64_t epoch, sequence, first_seq; /* of the stream, when it was acked */
-};
-
-struct entry {
-	UT_hash_handle hh; /* by subject */
-	char *subject;
-	TAILQ_ENTRY(entry) by_use;
-	TAILQ_ENTRY(entry) with_text;   /* only while acked.text is there */
-	TAILQ_ENTRY(entry) by_deadline; /* only while something waits */
-	uint64_t used_ms, retry_ms;
-	int64_t scrape_interval_ms;
-	struct keyframe acked, pending;
-	struct scrape_queue waiting;
-	uint64_t deadline_ms;
-	unsigned renewals;
-	unsigned deltas; /* since the keyframe */
-	unsigned poor;   /* keyframes in a row that did not make deltas small */
-	bool is_outgrown;
-};
-TAILQ_HEAD(entry_list, entry);
-
-struct keyframes {
-	const struct settings *settings;
-	struct codec *codec;
-	struct metrics *metrics;
-	struct entry *entries;
-	struct entry_list by_use, with_text, by_deadline;
-	uint64_t memory_bytes;
-	struct buf scratch; /* a text that found no room */
-	bool has_ended;
-	uint64_t denied_until_ms;
-
-	/* Of the stream: as acks tell it, and as it tells itself (0: not known). */
-	uint64_t epoch;
-	char stream[256], domain[64];
-	uint64_t last_ack_seq;
-	char created[64];
-	int64_t max_age_ms;
-	uint64_t first_seq, last_seq;
-	uint64_t epoch_first_seq; /* the first one told in this epoch */
-
-	struct series *made[REASON_COUNT], *failed[FAILURE_COUNT];
-	struct series *bytes;
-	struct log_limit failed_limit, stream_limit;
-};
-
-/* -- memory ---------------------------------------------------------------------------------- */
-
-static size_t held_bytes(const struct keyframe *keyframe)
-{
-	return keyframe->body.capacity + keyframe->text.capacity;
-}
-
-static void drop_text(struct keyframes *keys, struct entry *entry)
-{
-	keys->memory_bytes -= entry->acked.text.capacity;
-	buf_free(&entry->acked.text);
-	TAILQ_REMOVE(&keys->with_text, entry, with_text);
-}
-
-static void drop_keyframe(struct keyframes *keys, struct entry *entry, struct keyframe *keyframe)
-{
-	if (keyframe == &entry->acked && keyframe->text.capacity > 0)
-		drop_text(keys, entry);
-	keys->memory_bytes -= held_bytes(keyframe);
-	buf_free(&keyframe->body);
-	buf_free(&keyframe->text);
-	*keyframe = (struct keyframe){0};
-}
-
-static void drop_entry(struct keyframes *keys, struct entry *entry)
-{
-	drop_keyframe(keys, entry, &entry->acked);
-	drop_keyframe(keys, entry, &entry->pending);
-	TAILQ_REMOVE(&keys->by_use, entry, by_use);
-	HASH_DEL(keys->entries, entry);
-	keys->memory_bytes -= TARGET_BYTES;
-	free(entry->subject);
-	free(entry);
-}
-
-static bool has_space(const struct keyframes *keys, size_t bytes)
-{
-	return keys->memory_bytes + bytes <= keys->settings->keyframe_memory_bytes;
-}
-
-static bool is_gone(const struct entry *entry)
-{
-	uint64_t patience_ms = GONE_INTERVALS * (uint64_t)entry->scrape_interval_ms;
-
-	return clock_mono_ms() - entry->used_ms > patience_ms && STAILQ_EMPTY(&entry->waiting) &&
-	       entry->pending.body.len == 0;
-}
-
-/* Makes space for a keyframe; false if that would be at the cost of another target. */
-static bool make_space(struct keyframes *keys, size_t bytes)
-{
-	struct entry *oldest;
-
-	while (!has_space(keys, bytes) && !TAILQ_EMPTY(&keys->with_text))
-		drop_text(keys, TAILQ_FIRST(&keys->with_text));
-	while (!has_space(keys, bytes)) {
-		oldest = TAILQ_FIRST(&keys->by_use);
-		if (oldest == NULL || !is_gone(oldest))
-			return false;
-		drop_entry(keys, oldest);
-	}
-	return true;
-}
-
-/* -- targets --------------------------------------------------------------------------------- */
-
-static struct entry *find(const struct keyframes *keys, const struct scrape *scrape)
-{
-	struct slice subject = buf_slice(&scrape->target->subject);
-	struct entry *entry;
-
-	HASH_FIND(hh, keys->entries, subject.ptr, subject.len, entry);
-	return entry;
-}
-
-static struct entry *add(struct keyframes *keys, const struct scrape *scrape)
-{
-	struct entry *entry;
-
-	if (!make_space(keys, TARGET_BYTES))
-		return NULL;
-	entry = xcalloc(1, sizeof(*entry));
-	entry->subject = slice_dup(buf_slice(&scrape->target->subject));
-	STAILQ_INIT(&entry->waiting);
-	HASH_ADD_KEYPTR(hh, keys->entries, entry->subject, strlen(entry->subject), entry);
-	TAILQ_INSERT_TAIL(&keys->by_use, entry, by_use);
-	keys->memory_bytes += TARGET_BYTES;
-	return entry;
-}
-
-static void note_use(struct keyframes *keys, struct entry *entry, const struct scrape *scrape)
-{
-	entry->used_ms = clock_mono_ms();
-	entry->scrape_interval_ms = scrape->wire.interval_ms;
-	TAILQ_REMOVE(&keys->by_use, entry, by_use);
-	TAILQ_INSERT_TAIL(&keys->by_use, entry, by_use);
-}
-
-/* -- when a keyframe is due ------------------------------------------------------------------ */
-
-static int64_t interval_of(const struct keyframes *keys, const struct entry *entry)
-{
-	int64_t interval_ms = keys->settings->keyframe_interval_ms;
-
-	if (interval_ms == 0) {
-		interval_ms = entry->scrape_interval_ms * INTERVAL_SCRAPES;
-		interval_ms = interval_ms < INTERVAL_DEFAULT_MS ? INTERVAL_DEFAULT_MS : interval_ms;
-	}
-	if (keys->max_age_ms > 0 && interval_ms > keys->max_age_ms / 2)
-		interval_ms = keys->max_age_ms / 2;
-	return interval_ms;
-}
-
-/* All targets get their first keyframe at the same time, and the second spread over the second half
- * of the interval; from then on they stay apart. */
-static uint64_t lifetime_of(const struct keyframes *keys, const struct entry *entry)
-{
-	uint64_t interval_ms = (uint64_t)interval_of(keys, entry);
-	uint64_t hash = hash64(entry->subject, strlen(entry->subject));
-
-	return entry->renewals > 0 ? interval_ms
-				   : interval_ms / 2 + interval_ms / 2 * (hash >> 48) / 0xffff;
-}
-
-/* Whether what the stream says of itself is about where the keyframe is. */
-static bool is_watched(const struct keyframes *keys)
-{
-	return keys->first_seq > 0 &&
-	       strcmp(keys->stream, keys->settings->poller_stream.stream) == 0;
-}
-
-static bool is_removed(const struct keyframes *keys, const struct keyframe *keyframe)
-{
-	return is_watched(keys) && keyframe->sequence < keys->first_seq;
-}
-
-/* Whether the stream is removing messages and the keyframe is in its older half. */
-static bool is_aging(const struct keyframes *keys, const struct keyframe *keyframe)
-{
-	uint64_t last_seq =
-		keys->last_ack_seq > keys->last_seq ? keys->last_ack_seq : keys->last_seq;
-
-	return is_watched(keys) && keys->first_seq > keyframe->first_seq &&
-	       keys->first_seq > keys->epoch_first_seq && last_seq > keys->first_seq &&
-	       keyframe->sequence < keys->first_seq + (last_seq - keys->first_seq) / 2;
-}
-
-static bool is_usable(const struct keyframes *keys, const struct entry *entry)
-{
-	const struct keyframe *acked = &entry->acked;
-
-	return acked->body.len > 0 && acked->epoch == keys->epoch && !is_removed(keys, acked);
-}
-
-static enum reason why_due(const struct keyframes *keys, const struct entry *entry)
-{
-	const struct keyframe *acked = &entry->acked;
-
-	if (acked->body.len == 0)
-		return REASON_FIRST;
-	if (acked->epoch != keys->epoch)
-		return REASON_STREAM;
-	if (is_removed(keys, acked))
-		return REASON_REMOVED;
-	if (is_aging(keys, acked))
-		return REASON_AGING;
-	if (entry->is_outgrown)
-		return REASON_OUTGROWN;
-	if (clock_mono_ms() - acked->made_ms >= lifetime_of(keys, entry))
-		return REASON_INTERVAL;
-	return REASON_NONE;
-}
-
-static bool may_make(const struct keyframes *keys, const struct entry *entry)
+static bool may_make(const struct keyframes *keys, const struct keyframe_target *entry)
 {
 	uint64_t now_ms = clock_mono_ms();
 
 	return !keys->has_ended && now_ms >= entry->retry_ms && now_ms >= keys->denied_until_ms;
 }
 
-static void count_failure(struct keyframes *keys, const struct scrape *scrape, enum failure failure)
+static void count_failure(
+	struct keyframes *keys, const struct scrape *scrape, enum keyframe_failure failure)
 {
 	series_inc(keys->failed[failure]);
 	log_limited(&keys->failed_limit, LOG_WARN,
@@ -310,7 +55,7 @@ static void count_failure(struct keyframes *keys, const struct scrape *scrape, e
 
 enum keyframes_advice keyframes_advise(struct keyframes *keys, const struct scrape *scrape)
 {
-	struct entry *entry = find(keys, scrape);
+	struct keyframe_target *entry = keyframes_find(keys, scrape);
 	bool may_wait = !keys->has_ended && !scrape->has_waited;
 
 	bool is_worth_one = scrape->body.len >= LEAST_BYTES;
@@ -320,36 +65,37 @@ enum keyframes_advice keyframes_advise(struct keyframes *keys, const struct scra
 								       : KEYFRAMES_WHOLE;
 	if (entry == NULL && (!is_worth_one || keys->has_ended))
 		return KEYFRAMES_WHOLE;
-	if (entry == NULL && (entry = add(keys, scrape)) == NULL) {
-		series_inc(keys->failed[FAILURE_NO_MEMORY]);
+	if (entry == NULL && (entry = keyframes_add(keys, scrape)) == NULL) {
+		series_inc(keys->failed[KEYFRAME_FAILURE_NO_MEMORY]);
 		return KEYFRAMES_WHOLE;
 	}
-	note_use(keys, entry, scrape);
+	keyframes_note_use(keys, entry, scrape);
 	if (!STAILQ_EMPTY(&entry->waiting))
 		return KEYFRAMES_WAIT;
 	if (entry->pending.body.len > 0) {
 		if (may_wait && clock_mono_ms() - entry->pending.made_ms < KEYFRAMES_PATIENCE_MS)
 			return KEYFRAMES_WAIT;
-	} else if (may_wait && is_worth_one && why_due(keys, entry) != REASON_NONE &&
+	} else if (may_wait && is_worth_one &&
+		   keyframes_why_due(keys, entry) != KEYFRAME_REASON_NONE &&
 		   may_make(keys, entry)) {
 		return KEYFRAMES_MAKE;
 	}
-	return is_usable(keys, entry) ? KEYFRAMES_REFER : KEYFRAMES_WHOLE;
+	return keyframes_is_usable(keys, entry) ? KEYFRAMES_REFER : KEYFRAMES_WHOLE;
 }
 
 /* -- a keyframe's life ----------------------------------------------------------------------- */
 
-static void fail(struct keyframes *keys, struct entry *entry, const struct scrape *scrape,
-	enum failure failure)
+static void fail(struct keyframes *keys, struct keyframe_target *entry, const struct scrape *scrape,
+	enum keyframe_failure failure)
 {
 	uint64_t now_ms = clock_mono_ms();
 
 	count_failure(keys, scrape, failure);
-	drop_keyframe(keys, entry, &entry->pending);
-	entry->retry_ms = now_ms + (uint64_t)interval_of(keys, entry);
+	keyframes_drop_one(keys, entry, &entry->pending);
+	entry->retry_ms = now_ms + (uint64_t)keyframes_interval(keys, entry);
 	entry->is_outgrown = false;
 	/* Who may not publish one may publish none. */
-	if (failure == FAILURE_DENIED)
+	if (failure == KEYFRAME_FAILURE_DENIED)
 		keys->denied_until_ms = now_ms + DENIED_RETRY_MS;
 }
 
@@ -414,26 +160,28 @@ static struct scrape *stand_in(const struct scrape *scrape, const struct nats_ou
 struct scrape *keyframes_make(struct keyframes *keys, const struct scrape *scrape,
 	struct slice text, size_t max_bytes, struct nats_outgoing **message)
 {
-	struct entry *entry = find(keys, scrape);
-	enum reason reason = why_due(keys, entry);
+	struct keyframe_target *entry = keyframes_find(keys, scrape);
+	enum keyframe_reason reason = keyframes_why_due(keys, entry);
 	struct keyframe keyframe;
-	enum failure failure = FAILURE_NO_MEMORY;
+	enum keyframe_failure failure = KEYFRAME_FAILURE_NO_MEMORY;
 
 	*message = NULL;
-	if (!pack(keys, scrape, text, &keyframe) || !make_space(keys, held_bytes(&keyframe)))
+	if (!pack(keys, scrape, text, &keyframe) ||
+		!keyframes_make_space(keys, keyframe_bytes(&keyframe)))
 		goto fail;
 	*message = build_message(keys, scrape, &keyframe);
-	failure = FAILURE_TOO_LARGE;
+	failure = KEYFRAME_FAILURE_TOO_LARGE;
 	if (*message == NULL || (max_bytes > 0 && nats_outgoing_bytes(*message) > max_bytes))
 		goto fail;
-	keys->memory_bytes += held_bytes(&keyframe);
+	keys->memory_bytes += keyframe_bytes(&keyframe);
 	entry->pending = keyframe;
-	entry->poor = reason != REASON_OUTGROWN ? 0
-		      : entry->poor < POOR_MAX  ? entry->poor + 1
-						: POOR_MAX;
+	entry->poor = reason != KEYFRAME_REASON_OUTGROWN ? 0
+		      : entry->poor < POOR_MAX           ? entry->poor + 1
+							 : POOR_MAX;
 	/* All targets begin anew together after the stream did. */
-	entry->renewals =
-		reason == REASON_FIRST || reason == REASON_STREAM ? 0 : entry->renewals + 1;
+	entry->renewals = reason == KEYFRAME_REASON_FIRST || reason == KEYFRAME_REASON_STREAM
+				  ? 0
+				  : entry->renewals + 1;
 	series_inc(keys->made[reason]);
 	return stand_in(scrape, *message);
 fail:
@@ -447,12 +195,12 @@ fail:
 void keyframes_done(struct keyframes *keys, const struct scrape *keyframe,
 	enum publish_outcome outcome, const struct js_pub_ack *ack)
 {
-	static const enum failure failures_of[] = {
-		[PUBLISH_DUPLICATE] = FAILURE_DUPLICATE,
-		[PUBLISH_REFUSED] = FAILURE_REFUSED,
-		[PUBLISH_DENIED] = FAILURE_DENIED,
+	static const enum keyframe_failure failures_of[] = {
+		[PUBLISH_DUPLICATE] = KEYFRAME_FAILURE_DUPLICATE,
+		[PUBLISH_REFUSED] = KEYFRAME_FAILURE_REFUSED,
+		[PUBLISH_DENIED] = KEYFRAME_FAILURE_DENIED,
 	};
-	struct entry *entry = find(keys, keyframe);
+	struct keyframe_target *entry = keyframes_find(keys, keyframe);
 
 	if (entry == NULL || entry->pending.body.len == 0 ||
 		entry->pending.time_ms != keyframe->wire.time_ms)
@@ -462,7 +210,7 @@ void keyframes_done(struct keyframes *keys, const struct scrape *keyframe,
 		return;
 	}
 	series_add(keys->bytes, (double)keyframe->frame_bytes);
-	drop_keyframe(keys, entry, &entry->acked);
+	keyframes_drop_one(keys, entry, &entry->acked);
 	entry->acked = entry->pending;
 	entry->pending = (struct keyframe){0};
 	entry->acked.epoch = keys->epoch;
@@ -481,7 +229,7 @@ static bool decode(struct keyframes *keys, const struct keyframe *acked, struct 
 bool keyframes_text(
 	struct keyframes *keys, const struct scrape *scrape, struct slice *text, int64_t *time_ms)
 {
-	struct entry *entry = find(keys, scrape);
+	struct keyframe_target *entry = keyframes_find(keys, scrape);
 	struct keyframe *acked = &entry->acked;
 
 	*time_ms = acked->time_ms;
@@ -495,7 +243,7 @@ bool keyframes_text(
 	if (!decode(keys, acked, &keys->scratch))
 		return false;
 	*text = buf_slice(&keys->scratch);
-	if (keys->scratch.len > 0 && has_space(keys, keys->scratch.len)) {
+	if (keys->scratch.len > 0 && keyframes_has_space(keys, keys->scratch.len)) {
 		buf_append_slice(&acked->text, *text);
 		buf_trim(&acked->text);
 		keys->memory_bytes += acked->text.capacity;
@@ -511,7 +259,7 @@ bool keyframes_text(
 void keyframes_note_delta(
 	struct keyframes *keys, const struct scrape *scrape, size_t delta_bytes, size_t text_bytes)
 {
-	struct entry *entry = find(keys, scrape);
+	struct keyframe_target *entry = keyframes_find(keys, scrape);
 	const struct keyframe *acked = &entry->acked;
 	double whole_bytes;
 
@@ -530,7 +278,7 @@ void keyframes_note_delta(
 
 void keyframes_hold(struct keyframes *keys, struct scrape *scrape)
 {
-	struct entry *entry = find(keys, scrape);
+	struct keyframe_target *entry = keyframes_find(keys, scrape);
 
 	if (STAILQ_EMPTY(&entry->waiting)) {
 		entry->deadline_ms = clock_mono_ms() + KEYFRAMES_PATIENCE_MS;
@@ -539,7 +287,7 @@ void keyframes_hold(struct keyframes *keys, struct scrape *scrape)
 	STAILQ_INSERT_TAIL(&entry->waiting, scrape, next);
 }
 
-static void release(struct keyframes *keys, struct entry *entry, struct scrape_queue *out)
+static void release(struct keyframes *keys, struct keyframe_target *entry, struct scrape_queue *out)
 {
 	struct scrape *scrape;
 
@@ -554,7 +302,7 @@ static void release(struct keyframes *keys, struct entry *entry, struct scrape_q
 void keyframes_release(
 	struct keyframes *keys, const struct scrape *scrape, struct scrape_queue *out)
 {
-	struct entry *entry = find(keys, scrape);
+	struct keyframe_target *entry = keyframes_find(keys, scrape);
 
 	if (entry != NULL)
 		release(keys, entry, out);
@@ -569,7 +317,7 @@ void keyframes_release_late(struct keyframes *keys, struct scrape_queue *out)
 /* The first to wait is the first whose time is up: all have the same patience. */
 uint64_t keyframes_next_ms(const struct keyframes *keys)
 {
-	const struct entry *first = TAILQ_FIRST(&keys->by_deadline);
+	const struct keyframe_target *first = TAILQ_FIRST(&keys->by_deadline);
 
 	return first == NULL ? UINT64_MAX : first->deadline_ms;
 }
@@ -579,47 +327,6 @@ void keyframes_end(struct keyframes *keys, struct scrape_queue *out)
 	keys->has_ended = true;
 	while (!TAILQ_EMPTY(&keys->by_deadline))
 		release(keys, TAILQ_FIRST(&keys->by_deadline), out);
-}
-
-/* -- the stream ------------------------------------------------------------------------------ */
-
-static void end_references(struct keyframes *keys, const char *why)
-{
-	keys->epoch++;
-	keys->first_seq = 0;
-	keys->last_seq = 0;
-	keys->epoch_first_seq = 0;
-	log_limited(&keys->stream_limit, LOG_INFO, "keyframes are published anew",
-		LOG_S("reason", why), LOG_S("stream", keys->settings->poller_stream.stream));
-}
-
-void keyframes_note_ack(struct keyframes *keys, const struct js_pub_ack *ack)
-{
-	bool is_other =
-		strcmp(ack->stream, keys->stream) != 0 || strcmp(ack->domain, keys->domain) != 0;
-
-	/* What was stored before and sent again has the sequence of then. */
-	if (!is_other && ack->duplicate)
-		return;
-	if (keys->last_ack_seq > 0 && is_other)
-		end_references(keys, "another stream acknowledges");
-	else if (ack->sequence <= keys->last_ack_seq)
-		end_references(keys, "the stream counts from the beginning again");
-	snprintf(keys->stream, sizeof(keys->stream), "%s", ack->stream);
-	snprintf(keys->domain, sizeof(keys->domain), "%s", ack->domain);
-	keys->last_ack_seq = ack->sequence;
-}
-
-void keyframes_note_stream(struct keyframes *keys, const struct js_stream_info *info)
-{
-	if (keys->created[0] != '\0' && strcmp(keys->created, info->created) != 0)
-		end_references(keys, "the stream was made anew");
-	snprintf(keys->created, sizeof(keys->created), "%s", info->created);
-	keys->max_age_ms = info->max_age_ms;
-	keys->first_seq = info->first_seq;
-	if (keys->epoch_first_seq == 0)
-		keys->epoch_first_seq = info->first_seq;
-	keys->last_seq = info->last_seq;
 }
 
 /* -- the whole ------------------------------------------------------------------------------- */
@@ -635,9 +342,9 @@ struct keyframes *keyframes_new(
 	TAILQ_INIT(&keys->by_use);
 	TAILQ_INIT(&keys->with_text);
 	TAILQ_INIT(&keys->by_deadline);
-	for (size_t i = REASON_NONE + 1; i < REASON_COUNT; i++)
+	for (size_t i = KEYFRAME_REASON_NONE + 1; i < KEYFRAME_REASON_COUNT; i++)
 		keys->made[i] = metrics_series(metrics, PM_KEYFRAMES, reasons[i]);
-	for (size_t i = 0; i < FAILURE_COUNT; i++)
+	for (size_t i = 0; i < KEYFRAME_FAILURE_COUNT; i++)
 		keys->failed[i] = metrics_series(metrics, PM_KEYFRAME_FAILURES, failures[i]);
 	keys->bytes = metrics_plain(metrics, PM_KEYFRAME_BYTES);
 	return keys;
@@ -648,18 +355,18 @@ void keyframes_free(struct keyframes *keys)
 	if (keys == NULL)
 		return;
 	while (!TAILQ_EMPTY(&keys->by_use))
-		drop_entry(keys, TAILQ_FIRST(&keys->by_use));
+		keyframes_drop_target(keys, TAILQ_FIRST(&keys->by_use));
 	buf_free(&keys->scratch);
 	free(keys);
 }
 
 void keyframes_collect(struct keyframes *keys)
 {
-	struct entry *entry;
+	struct keyframe_target *entry;
 	size_t usable = 0;
 
 	TAILQ_FOREACH (entry, &keys->by_use, by_use)
-		usable += is_usable(keys, entry);
+		usable += keyframes_is_usable(keys, entry);
 	series_set(metrics_plain(keys->metrics, PM_KEYFRAME_TARGETS), (double)usable);
 	series_set(metrics_plain(keys->metrics, PM_KEYFRAME_MEMORY), (double)keys->memory_bytes);
 }

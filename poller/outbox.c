@@ -13,12 +13,8 @@
  *
  * What has waited goes to the head of the queue: it is older than what is there of its target.
  */
-#include "poller/outbox.h"
+#include "poller/outbox_internal.h"
 
-#include "common/core/clock.h"
-#include "common/core/log.h"
-#include "common/nats/stream_watch.h"
-#include "poller/keyframes.h"
 #include "poller/metrics.h"
 #include "poller/target.h"
 
@@ -28,25 +24,8 @@
 /* Held beside a message sent: its scrape, its headers apart, what publisher and link remember. */
 #define SENT_OVERHEAD_BYTES 1024
 
-/* Of queue_bytes, what may wait for keyframes, and what may wait uncompressed. */
-#define WAITING_PART 4
-#define LOOSE_PART   8
-
-/* How often the stream is asked what it still holds. */
-#define WATCH_MS 20000
-
-LIST_HEAD(scrape_set, scrape);
-
-enum drop_reason {
-	DROP_QUEUE_FULL,
-	DROP_TOO_LARGE,
-	DROP_IMPOSSIBLE,
-	DROP_REFUSED,
-	DROP_DENIED,
-	DROP_DUPLICATE,
-	DROP_SHUTDOWN,
-	DROP_REASON_COUNT,
-};
+/* Of queue_bytes, what may wait uncompressed. */
+#define LOOSE_PART 8
 
 static const char *const drop_reasons[DROP_REASON_COUNT] = {
 	[DROP_QUEUE_FULL] = "queue_full",
@@ -56,30 +35,6 @@ static const char *const drop_reasons[DROP_REASON_COUNT] = {
 	[DROP_DENIED] = "denied",
 	[DROP_DUPLICATE] = "duplicate",
 	[DROP_SHUTDOWN] = "shutdown",
-};
-
-struct outbox {
-	struct outbox_options options;
-	struct publisher *publisher;
-	struct frame_maker maker;
-	uv_timer_t resume;
-	struct keyframes *keys;     /* NULL without deltas */
-	struct stream_watch *watch; /* NULL without deltas */
-	uv_timer_t patience;        /* of the scrapes that wait for keyframes */
-	bool was_ready;
-	struct scrape_queue queue;
-	struct scrape_set sent;
-	size_t queue_count, waiting_count, sent_count;
-	size_t sent_keyframes; /* of sent_count */
-	uint64_t queue_bytes, waiting_bytes, sent_bytes;
-	struct series *dropped[DROP_REASON_COUNT];
-	struct series *frames[ENCODING_UNKNOWN + 1], *frame_bytes[ENCODING_UNKNOWN + 1];
-	struct series *waited_refer, *waited_whole;
-	struct series *published, *published_bytes, *publish_seconds, *duplicates;
-	struct log_limit full_limit, frame_limit, refused_limit, denied_limit, duplicate_limit;
-	void (*on_closed)(void *arg);
-	void *closed_arg;
-	int to_close; /* handles and the publisher */
 };
 
 static const char *job_of(const struct scrape *scrape)
@@ -112,7 +67,7 @@ static struct scrape *dequeue(struct outbox *outbox)
 	return scrape;
 }
 
-static void remember_sent(struct outbox *outbox, struct scrape *scrape)
+void outbox_remember_sent(struct outbox *outbox, struct scrape *scrape)
 {
 	LIST_INSERT_HEAD(&outbox->sent, scrape, siblings);
 	outbox->sent_count++;
@@ -150,113 +105,12 @@ static void tell_if_idle(struct outbox *outbox)
 		outbox->options.on_idle(outbox->options.arg);
 }
 
-/* -- waiting for keyframes ------------------------------------------------------------------- */
-
 static void on_resume(uv_timer_t *timer);
-static void on_patience(uv_timer_t *timer);
 
-static void watch_patience(struct outbox *outbox)
+void outbox_resume(struct outbox *outbox)
 {
-	uint64_t next_ms = keyframes_next_ms(outbox->keys), now_ms = clock_mono_ms();
-
-	if (next_ms == UINT64_MAX)
-		uv_timer_stop(&outbox->patience);
-	else if (!uv_is_active((uv_handle_t *)&outbox->patience))
-		uv_timer_start(
-			&outbox->patience, on_patience, next_ms > now_ms ? next_ms - now_ms : 0, 0);
-}
-
-/* Puts those that have waited where they leave next. */
-static void requeue(struct outbox *outbox, struct scrape_queue *waited)
-{
-	struct scrape *scrape;
-
-	if (STAILQ_EMPTY(waited))
-		return;
-	STAILQ_FOREACH (scrape, waited, next) {
-		outbox->waiting_count--;
-		outbox->waiting_bytes -= scrape_bytes(scrape);
-		outbox->queue_count++;
-		outbox->queue_bytes += scrape_bytes(scrape);
-	}
-	STAILQ_CONCAT(waited, &outbox->queue);
-	STAILQ_CONCAT(&outbox->queue, waited);
 	uv_timer_start(&outbox->resume, on_resume, 0, 0);
 }
-
-static void release(struct outbox *outbox, const struct scrape *scrape)
-{
-	struct scrape_queue waited = STAILQ_HEAD_INITIALIZER(waited);
-
-	keyframes_release(outbox->keys, scrape, &waited);
-	requeue(outbox, &waited);
-	watch_patience(outbox);
-}
-
-static void on_patience(uv_timer_t *timer)
-{
-	struct outbox *outbox = timer->data;
-	struct scrape_queue waited = STAILQ_HEAD_INITIALIZER(waited);
-
-	keyframes_release_late(outbox->keys, &waited);
-	requeue(outbox, &waited);
-	watch_patience(outbox);
-}
-
-static void hold(struct outbox *outbox, struct scrape *scrape)
-{
-	keyframes_hold(outbox->keys, scrape);
-	outbox->waiting_count++;
-	outbox->waiting_bytes += scrape_bytes(scrape);
-	if (outbox->waiting_bytes > outbox->options.settings->queue_bytes / WAITING_PART)
-		release(outbox, scrape);
-	else
-		watch_patience(outbox);
-}
-
-/* False if there can be none: then the scrape goes whole. */
-static bool send_keyframe(struct outbox *outbox, const struct scrape *scrape)
-{
-	struct nats_outgoing *message = NULL;
-	struct scrape *keyframe = NULL;
-	struct buf plain = {0};
-	struct slice text;
-
-	if (frame_text(&outbox->maker, scrape, &plain, &text))
-		keyframe = keyframes_make(outbox->keys, scrape, text,
-			publisher_max_message_bytes(outbox->publisher), &message);
-	buf_free(&plain);
-	if (keyframe == NULL)
-		return false;
-	remember_sent(outbox, keyframe);
-	publisher_send(outbox->publisher, message, keyframe);
-	nats_outgoing_unref(message);
-	return true;
-}
-
-/* Whether the scrape was taken to wait; else `key` is what it refers to, if its text is there. */
-static bool consult_keyframes(struct outbox *outbox, struct scrape *scrape, struct frame_key *key)
-{
-	switch (keyframes_advise(outbox->keys, scrape)) {
-	case KEYFRAMES_WHOLE:
-		break;
-	case KEYFRAMES_REFER:
-		if (!keyframes_text(outbox->keys, scrape, &key->text, &key->time_ms))
-			key->text = SLICE("");
-		break;
-	case KEYFRAMES_MAKE:
-		if (!send_keyframe(outbox, scrape))
-			break;
-		hold(outbox, scrape);
-		return true;
-	case KEYFRAMES_WAIT:
-		hold(outbox, scrape);
-		return true;
-	}
-	return false;
-}
-
-/* -- sending --------------------------------------------------------------------------------- */
 
 static void count_frame(
 	struct outbox *outbox, const struct scrape *scrape, const struct frame_key *key)
@@ -279,7 +133,7 @@ static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 	struct nats_outgoing *message;
 	enum frame_outcome outcome;
 
-	if (outbox->keys != NULL && consult_keyframes(outbox, scrape, &key))
+	if (outbox->keys != NULL && outbox_consult_keyframes(outbox, scrape, &key))
 		return;
 	outcome = frame_make(
 		&outbox->maker, scrape, key.text.len > 0 ? &key : NULL, max_bytes, &message);
@@ -295,7 +149,7 @@ static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 		return;
 	}
 	count_frame(outbox, scrape, &key);
-	remember_sent(outbox, scrape);
+	outbox_remember_sent(outbox, scrape);
 	publisher_send(outbox->publisher, message, scrape);
 	nats_outgoing_unref(message);
 }
@@ -307,7 +161,7 @@ static void pump(struct outbox *outbox)
 			return;
 		send_scrape(outbox, dequeue(outbox));
 	}
-	uv_timer_start(&outbox->resume, on_resume, 0, 0);
+	outbox_resume(outbox);
 }
 
 static void on_resume(uv_timer_t *timer)
@@ -321,13 +175,9 @@ static void on_resume(uv_timer_t *timer)
 static void on_room(void *arg)
 {
 	struct outbox *outbox = arg;
-	bool is_ready = publisher_is_ready(outbox->publisher, NULL);
 
-	/* It may be another stream than before. */
-	if (is_ready && !outbox->was_ready && outbox->watch != NULL)
-		stream_watch_now(outbox->watch);
-	outbox->was_ready = is_ready;
-	uv_timer_start(&outbox->resume, on_resume, 0, 0);
+	outbox_watch_stream(outbox);
+	outbox_resume(outbox);
 }
 
 static void drop_oldest(struct outbox *outbox)
@@ -423,18 +273,6 @@ static void on_denied(struct outbox *outbox, struct scrape *scrape, const char *
 	scrape_free(scrape);
 }
 
-static void on_keyframe_done(struct outbox *outbox, struct scrape *keyframe,
-	enum publish_outcome outcome, double ack_seconds)
-{
-	if (outcome == PUBLISH_ACKED) {
-		series_add(outbox->published_bytes, (double)keyframe->frame_bytes);
-		series_observe(outbox->publish_seconds, ack_seconds);
-	}
-	keyframes_done(outbox->keys, keyframe, outcome, publisher_ack(outbox->publisher));
-	release(outbox, keyframe);
-	scrape_free(keyframe);
-}
-
 static void on_scrape_done(struct outbox *outbox, struct scrape *scrape,
 	enum publish_outcome outcome, const char *reason, double ack_seconds)
 {
@@ -464,12 +302,12 @@ static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const
 	if (outbox->keys != NULL && outcome == PUBLISH_ACKED)
 		keyframes_note_ack(outbox->keys, publisher_ack(outbox->publisher));
 	if (scrape->is_keyframe)
-		on_keyframe_done(outbox, scrape, outcome, ack_seconds);
+		outbox_on_keyframe_done(outbox, scrape, outcome, ack_seconds);
 	else
 		on_scrape_done(outbox, scrape, outcome, reason, ack_seconds);
 	/* The publisher tells of its own room only. */
 	if (!STAILQ_EMPTY(&outbox->queue) && has_room(outbox))
-		uv_timer_start(&outbox->resume, on_resume, 0, 0);
+		outbox_resume(outbox);
 	tell_if_idle(outbox);
 }
 
@@ -493,30 +331,6 @@ static void resolve_series(struct outbox *outbox)
 	outbox->published_bytes = metrics_plain(metrics, PM_PUBLISHED_BYTES);
 	outbox->publish_seconds = metrics_plain(metrics, PM_PUBLISH_SECONDS);
 	outbox->duplicates = metrics_plain(metrics, PM_DUPLICATES);
-}
-
-static void on_stream(void *arg, const struct js_stream_info *info)
-{
-	struct outbox *outbox = arg;
-
-	keyframes_note_stream(outbox->keys, info);
-}
-
-static void open_keyframes(struct outbox *outbox)
-{
-	const struct outbox_options *options = &outbox->options;
-	const struct stream_watch_options watch_options = {
-		.link = options->link,
-		.stream = options->settings->poller_stream.stream,
-		.interval_ms = WATCH_MS,
-		.on_info = on_stream,
-		.arg = outbox,
-	};
-
-	if (options->settings->compression != COMPRESSION_DELTA)
-		return;
-	outbox->keys = keyframes_new(options->settings, options->metrics, options->codec);
-	outbox->watch = stream_watch_open(options->loop, &watch_options);
 }
 
 struct outbox *outbox_open(const struct outbox_options *options)
@@ -547,7 +361,7 @@ struct outbox *outbox_open(const struct outbox_options *options)
 	outbox->resume.data = outbox;
 	uv_timer_init(options->loop, &outbox->patience);
 	outbox->patience.data = outbox;
-	open_keyframes(outbox);
+	outbox_open_keyframes(outbox);
 	outbox->publisher = publisher_open(options->loop, &publisher_options);
 	return outbox;
 }
@@ -555,16 +369,6 @@ struct outbox *outbox_open(const struct outbox_options *options)
 bool outbox_is_idle(const struct outbox *outbox)
 {
 	return outbox->queue_count == 0 && outbox->waiting_count == 0 && outbox->sent_count == 0;
-}
-
-void outbox_drain(struct outbox *outbox)
-{
-	struct scrape_queue waited = STAILQ_HEAD_INITIALIZER(waited);
-
-	if (outbox->keys == NULL)
-		return;
-	keyframes_end(outbox->keys, &waited);
-	requeue(outbox, &waited);
 }
 
 bool outbox_is_ready(const struct outbox *outbox, struct buf *why)
