@@ -243,7 +243,7 @@ bool keyframes_text(
 	if (!decode(keys, acked, &keys->scratch))
 		return false;
 	*text = buf_slice(&keys->scratch);
-	if (keys->scratch.len > 0 && keyframes_has_space(keys, keys->scratch.len)) {
+	if (keys->scratch.len > 0 && keyframes_has_space_for_text(keys, keys->scratch.len)) {
 		buf_append_slice(&acked->text, *text);
 		buf_trim(&acked->text);
 		keys->memory_bytes += acked->text.capacity;

@@ -99,9 +99,9 @@ void keyframes_drop_one(
 	struct keyframes *keys, struct keyframe_target *target, struct keyframe *keyframe);
 void keyframes_drop_target(struct keyframes *keys, struct keyframe_target *target);
 
-/* Whether there is space as it is; whether it could be made, for a keyframe, without taking another
- * target's. */
-bool keyframes_has_space(const struct keyframes *keys, size_t bytes);
+/* Whether there is space for a text as it is; whether some was made for a keyframe, without taking
+ * another target's. */
+bool keyframes_has_space_for_text(const struct keyframes *keys, size_t bytes);
 bool keyframes_make_space(struct keyframes *keys, size_t bytes);
 
 /* -- keyframes_due.c -- */

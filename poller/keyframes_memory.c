@@ -9,8 +9,10 @@
 #include "common/core/clock.h"
 #include "poller/target.h"
 
-#define GONE_INTERVALS 3   /* a target not scraped for so many of its intervals is gone */
-#define TARGET_BYTES   512 /* held for each beside keyframe and text */
+#define GONE_INTERVALS 3 /* a target not scraped for so many of its intervals is gone */
+/* How far texts may fill the memory; the rest is for keyframes to come. */
+#define TEXT_QUARTERS 3
+#define TARGET_BYTES  512 /* held for each beside keyframe and text */
 
 size_t keyframe_bytes(const struct keyframe *keyframe)
 {
@@ -46,9 +48,15 @@ void keyframes_drop_target(struct keyframes *keys, struct keyframe_target *entry
 	free(entry);
 }
 
-bool keyframes_has_space(const struct keyframes *keys, size_t bytes)
+static bool has_space(const struct keyframes *keys, size_t bytes)
 {
 	return keys->memory_bytes + bytes <= keys->settings->keyframe_memory_bytes;
+}
+
+bool keyframes_has_space_for_text(const struct keyframes *keys, size_t bytes)
+{
+	return keys->memory_bytes + bytes <=
+	       keys->settings->keyframe_memory_bytes / 4 * TEXT_QUARTERS;
 }
 
 static bool is_gone(const struct keyframe_target *entry)
@@ -63,9 +71,9 @@ bool keyframes_make_space(struct keyframes *keys, size_t bytes)
 {
 	struct keyframe_target *oldest;
 
-	while (!keyframes_has_space(keys, bytes) && !TAILQ_EMPTY(&keys->with_text))
+	while (!has_space(keys, bytes) && !TAILQ_EMPTY(&keys->with_text))
 		drop_text(keys, TAILQ_FIRST(&keys->with_text));
-	while (!keyframes_has_space(keys, bytes)) {
+	while (!has_space(keys, bytes)) {
 		oldest = TAILQ_FIRST(&keys->by_use);
 		if (oldest == NULL || !is_gone(oldest))
 			return false;
