@@ -71,7 +71,7 @@ bool keyframes_make_space(struct keyframes *keys, size_t bytes)
 {
 	struct keyframe_target *oldest;
 
-	while (!has_space(keys, bytes) && !TAILQ_EMPTY(&keys->with_text))
+	while (!keyframes_has_space_for_text(keys, bytes) && !TAILQ_EMPTY(&keys->with_text))
 		drop_text(keys, TAILQ_FIRST(&keys->with_text));
 	while (!has_space(keys, bytes)) {
 		oldest = TAILQ_FIRST(&keys->by_use);

@@ -570,6 +570,7 @@ static void test_corrupt_bodies_go_as_they_came(void **state)
 static void test_memory(void **state)
 {
 	struct scene scene;
+	double with_text;
 
 	(void)state;
 	begin(&scene);
@@ -585,6 +586,16 @@ static void test_memory(void **state)
 	push_round(&scene, 1);
 	check_frame(&scene, 2, 1, 0);
 	assert_in_range(plain(&scene, PM_KEYFRAME_MEMORY), 1000, 4000);
+	end(&scene);
+	/* A text that is there gives way to another target's keyframe, in time. */
+	begin(&scene);
+	with_text = plain(&scene, PM_KEYFRAME_MEMORY);
+	scene.settings.keyframe_memory_bytes = (uint64_t)with_text * 4 / 3;
+	buf_clear(&scene.target.subject);
+	buf_append_str(&scene.target.subject, "prometheus.scrape.dc1.node.web2.0");
+	push_round(&scene, 1);
+	assert_true(is_keyframe(2));
+	assert_true(plain(&scene, PM_KEYFRAME_MEMORY) < with_text);
 	end(&scene);
 	open_deltas(&scene);
 	scene.settings.keyframe_memory_bytes = 1000;
