@@ -236,7 +236,7 @@ static void fake_link_reset(void)
 	TAILQ_INIT(&fake_link.requests);
 }
 
-static void fake_up(void)
+static inline void fake_up(void)
 {
 	fake_link.is_up = true;
 	for (struct nats_link_listener *l = fake_link.listeners, *next; l != NULL; l = next) {
@@ -288,7 +288,7 @@ static bool fake_answer(const char *subject, const char *json)
 }
 
 /* As the real one: listeners first, then what is outstanding. */
-static void fake_down(const char *reason)
+static inline void fake_down(const char *reason)
 {
 	struct fake_request *request;
 

@@ -28,6 +28,8 @@ struct done {
 	enum publish_outcome outcome;
 	char reason[128];
 	double ack_seconds;
+	uint64_t sequence; /* of the PubAck; 0: none */
+	char domain[16];
 };
 
 static struct test {
@@ -82,6 +84,11 @@ static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const
 	*done = (struct done){
 		.cookie = (intptr_t)cookie, .outcome = outcome, .ack_seconds = ack_seconds};
 	snprintf(done->reason, sizeof(done->reason), "%s", reason != NULL ? reason : "");
+	if (publisher_ack(test.publisher) != NULL) {
+		done->sequence = publisher_ack(test.publisher)->sequence;
+		snprintf(done->domain, sizeof(done->domain), "%.15s",
+			publisher_ack(test.publisher)->domain);
+	}
 	test.sends_when_done = 0;
 	if (more != 0)
 		send_sized(more, 1);
@@ -665,7 +672,10 @@ static void test_stored_by_another_stream(void **state)
 		send_from(1, 1);
 		assert_true(fake_answer("p.1", "{\"stream\":\"H\",\"domain\":\"hub\",\"seq\":9}"));
 		assert_done((size_t)i, 1, PUBLISH_ACKED);
+		assert_true(test.done[i].sequence == 9);
+		assert_string_equal(test.done[i].domain, "hub");
 	}
+	assert_null(publisher_ack(test.publisher));
 	assert_int_equal(fake_log_count("configured=S stream=H domain=hub"), 1);
 }
 

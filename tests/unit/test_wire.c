@@ -227,6 +227,35 @@ static void test_build(void **state)
 	buf_free(&out);
 }
 
+static void test_key_subject(void **state)
+{
+	static const struct {
+		const char *topic, *scrape;
+		int64_t time_ms;
+		const char *key;
+	} cases[] = {
+		{"t", "t.scrape.p.j.i.0", 0, "t.key.p.j.i.0.0"},
+		{"scrape.scrape", "scrape.scrape.scrape.p.scrape.i." T16, 1790000000123,
+			"scrape.scrape.key.p.scrape.i." T16 ".1790000000123"},
+		{"t", "t.scrape.p.j.i=3A1.0", WIRE_TIME_MAX_MS, "t.key.p.j.i=3A1.0.7258118400000"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct slice topic = slice_from(cases[i].topic);
+		struct wire_subject subject;
+		struct buf out = {0};
+
+		wire_key_subject(&out, topic, slice_from(cases[i].scrape), cases[i].time_ms);
+		check_text("key", buf_slice(&out), slice_from(cases[i].key));
+		wire_subject_parse(&subject, topic, buf_slice(&out));
+		assert_int_equal(subject.kind, WIRE_KEY);
+		assert_true(subject.key_time_ms == cases[i].time_ms);
+		wire_subject_fini(&subject);
+		buf_free(&out);
+	}
+}
+
 static void test_labels_match(void **state)
 {
 	struct wire_subject with, without;
@@ -468,6 +497,59 @@ static void test_example_legacy(void **state)
 	codec_free(codec);
 }
 
+static struct buf unhexed(struct slice hex)
+{
+	struct buf out = {0};
+	unsigned byte;
+
+	for (size_t i = 0; i + 1 < hex.len && sscanf(hex.ptr + i, "%2x", &byte) == 1; i += 2)
+		buf_append_char(&out, (char)byte);
+	return out;
+}
+
+static void check_example_key(const struct example *key, const struct wire_scrape *delta)
+{
+	struct wire_subject subject;
+	struct wire_scrape scrape;
+	struct buf want = {0};
+
+	wire_key_subject(
+		&want, SLICE("prometheus"), find_example("scrape").subject, delta->key_time_ms);
+	check_text("subject", buf_slice(&want), key->subject);
+	wire_subject_parse(&subject, SLICE("prometheus"), key->subject);
+	assert_int_equal(subject.kind, WIRE_KEY);
+	assert_int_equal(wire_headers_parse(&scrape, header_table_lookup,
+				 (struct header_table *)&key->headers, NULL),
+		0);
+	assert_true(scrape.time_ms == delta->key_time_ms);
+	assert_true(subject.key_time_ms == delta->key_time_ms);
+	wire_subject_fini(&subject);
+	wire_scrape_fini(&scrape);
+	buf_free(&want);
+}
+
+static void test_example_delta(void **state)
+{
+	struct example key = find_example("key"), delta = find_example("delta");
+	struct buf packed = unhexed(delta.body), body = {0};
+	struct codec *codec = codec_new();
+	struct wire_scrape scrape;
+
+	(void)state;
+	assert_int_equal(wire_headers_parse(&scrape, header_table_lookup, &delta.headers, NULL), 0);
+	assert_int_equal(scrape.encoding, ENCODING_ZSTD_DELTA);
+	check_id(&delta, &scrape);
+	check_written_again(&delta, &scrape, SLICE("web1:9100"));
+	check_example_key(&key, &scrape);
+	assert_int_equal(
+		codec_decode_delta(codec, key.body, buf_slice(&packed), 1000, &body), CODEC_OK);
+	check_text("body", buf_slice(&body), SLICE("# TYPE node_load1 gauge\nnode_load1 0.26\n"));
+	wire_scrape_fini(&scrape);
+	buf_free(&packed);
+	buf_free(&body);
+	codec_free(codec);
+}
+
 /* The hashes that section 3 names. */
 static void test_example_hashes(void **state)
 {
@@ -488,10 +570,12 @@ int main(void)
 		cmocka_unit_test(test_malformed_subjects),
 		cmocka_unit_test(test_long_subjects),
 		cmocka_unit_test(test_build),
+		cmocka_unit_test(test_key_subject),
 		cmocka_unit_test(test_labels_match),
 		cmocka_unit_test(test_msg_id),
 		cmocka_unit_test(test_example_scrape),
 		cmocka_unit_test(test_example_failed),
+		cmocka_unit_test(test_example_delta),
 		cmocka_unit_test(test_example_legacy),
 		cmocka_unit_test(test_example_hashes),
 	};
