@@ -14,6 +14,7 @@
  * Where the layout is another one, nothing public tells the size of the headers, and the library
  * has to take care of itself.
  */
+#include "common/nats/header_block.h"
 #include "common/nats/link_internal.h"
 #include "common/nats/link_layout.h"
 
@@ -154,64 +155,6 @@ static struct slice header_block(const struct nats_incoming *message)
 	return block;
 }
 
-/* Cuts the first line, which it ends before CR LF, off `block`; false when nothing is left. */
-static bool next_line(struct slice *block, struct slice *line)
-{
-	const char *end;
-
-	if (block->len == 0)
-		return false;
-	end = memchr(block->ptr, '\n', block->len);
-	line->ptr = block->ptr;
-	line->len = end == NULL ? block->len : (size_t)(end - block->ptr);
-	block->len -= line->len + (end != NULL);
-	block->ptr += line->len + (end != NULL);
-	if (line->len > 0 && line->ptr[line->len - 1] == '\r')
-		line->len--;
-	return true;
-}
-
-static struct slice trimmed(struct slice s)
-{
-	while (s.len > 0 && (*s.ptr == ' ' || *s.ptr == '\t')) {
-		s.ptr++;
-		s.len--;
-	}
-	while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
-
-static bool header_in_place(
-	const struct nats_incoming *message, const char *name, struct slice *value)
-{
-	struct slice block = header_block(message);
-	struct slice line;
-	size_t len = strlen(name);
-
-	if (!next_line(&block, &line)) /* the status line */
-		return false;
-	while (next_line(&block, &line)) {
-		if (line.len <= len || line.ptr[len] != ':' || memcmp(line.ptr, name, len) != 0)
-			continue;
-		*value = trimmed((struct slice){line.ptr + len + 1, line.len - len - 1});
-		return true;
-	}
-	return false;
-}
-
-/* "404 No Messages" of the status line; false if there is no header block. */
-static bool status_in_place(const struct nats_incoming *message, struct slice *status)
-{
-	struct slice block = header_block(message);
-	struct slice line;
-
-	if (!next_line(&block, &line))
-		return false;
-	*status = trimmed((struct slice){line.ptr + STATUS_LINE.len, line.len - STATUS_LINE.len});
-	return true;
-}
-
 /* --- Headers, read by cnats. */
 
 static bool library_may_read(const struct nats_incoming *message)
@@ -230,7 +173,7 @@ static bool header_by_library(
 	if (!library_may_read(message) ||
 		natsMsgHeader_Get(message->message, name, &text) != NATS_OK)
 		return false;
-	*value = trimmed(slice_from(text == NULL ? "" : text));
+	*value = header_trimmed(slice_from(text == NULL ? "" : text));
 	return true;
 }
 
@@ -238,23 +181,9 @@ static bool header_by_library(
 
 bool nats_incoming_header(void *message, const char *name, struct slice *value)
 {
-	return link_layout() == LINK_LAYOUT_PROVEN ? header_in_place(message, name, value)
-						   : header_by_library(message, name, value);
-}
-
-/* The three digits that `text` begins with; 0 if it does not. */
-static int status_number(struct slice text)
-{
-	int status = 0;
-
-	if (text.len < 3)
-		return 0;
-	for (size_t i = 0; i < 3; i++) {
-		if (text.ptr[i] < '0' || text.ptr[i] > '9')
-			return 0;
-		status = status * 10 + (text.ptr[i] - '0');
-	}
-	return status;
+	return link_layout() == LINK_LAYOUT_PROVEN
+		       ? header_block_find(header_block(message), name, value)
+		       : header_by_library(message, name, value);
 }
 
 int nats_incoming_status(const struct nats_incoming *message, struct slice *description)
@@ -263,14 +192,11 @@ int nats_incoming_status(const struct nats_incoming *message, struct slice *desc
 	int status;
 
 	*description = (struct slice){"", 0};
-	if (link_layout() == LINK_LAYOUT_PROVEN) {
-		if (!status_in_place(message, &text) || (status = status_number(text)) == 0)
-			return 0;
-		*description = trimmed((struct slice){text.ptr + 3, text.len - 3});
-		return status;
-	}
+	if (link_layout() == LINK_LAYOUT_PROVEN)
+		return header_block_status(header_block(message), description);
 	/* cnats makes headers of the status line. */
-	if (!header_by_library(message, "Status", &text) || (status = status_number(text)) == 0)
+	if (!header_by_library(message, "Status", &text) ||
+		(status = header_status_read(text)) == 0)
 		return 0;
 	(void)header_by_library(message, "Description", description);
 	return status;
