@@ -192,6 +192,9 @@ static int check_ranges(const struct wire_scrape *scrape, struct err *err)
 			err, "Ps-Interval: %" PRId64 " is out of range", scrape->interval_ms);
 	if (!(scrape->duration_s >= 0 && scrape->duration_s <= WIRE_DURATION_MAX_S))
 		return err_setf(err, "Ps-Duration: %g is out of range", scrape->duration_s);
+	if (scrape->encoding == ENCODING_ZSTD_DELTA &&
+		(scrape->key_time_ms < 0 || scrape->key_time_ms > WIRE_TIME_MAX_MS))
+		return err_setf(err, "Ps-Key: %" PRId64 " is out of range", scrape->key_time_ms);
 	return 0;
 }
 
@@ -235,6 +238,8 @@ int wire_headers_build(struct wire_headers *headers, struct slice subject,
 		add(headers, "Content-Type", content_type);
 	if (scrape->encoding != ENCODING_IDENTITY)
 		add(headers, "Content-Encoding", xstrdup(encoding_name(scrape->encoding)));
+	if (scrape->encoding == ENCODING_ZSTD_DELTA)
+		add(headers, "Ps-Key", xasprintf("%" PRId64, scrape->key_time_ms));
 	wire_msg_id(id, subject, scrape->time_ms);
 	add(headers, "Nats-Msg-Id", xstrdup(id));
 	buf_free(&labels);
@@ -363,31 +368,46 @@ static int parse_content_encoding(struct wire_scrape *scrape, struct slice text,
 	return 0;
 }
 
-/* Ps-Up stands before Ps-Error, which counts only where it is 0. */
+static int parse_key(struct wire_scrape *scrape, struct slice text, struct err *err)
+{
+	return parse_int(text, WIRE_TIME_MAX_MS, &scrape->key_time_ms, err);
+}
+
+enum presence {
+	OPTIONAL,
+	REQUIRED,
+	OF_DELTAS, /* required there, else passed over */
+};
+
+/* Ps-Up stands before Ps-Error, which counts only where it is 0, Content-Encoding before Ps-Key. */
 static const struct {
 	const char *name;
 	size_t max_bytes;
-	bool required;
+	enum presence presence;
 	int (*parse)(struct wire_scrape *scrape, struct slice text, struct err *err);
 } known[] = {
-	{"Ps-Time", WIRE_HEADER_MAX_BYTES, true, parse_time},
-	{"Ps-Duration", WIRE_HEADER_MAX_BYTES, false, parse_duration},
-	{"Ps-Interval", WIRE_HEADER_MAX_BYTES, false, parse_interval},
-	{"Ps-Up", WIRE_HEADER_MAX_BYTES, false, parse_up},
-	{"Ps-Error", WIRE_HEADER_MAX_BYTES, false, parse_error},
-	{"Ps-Labels", WIRE_LABELS_MAX_BYTES, false, parse_labels},
-	{"Ps-Flags", WIRE_HEADER_MAX_BYTES, false, parse_flags},
-	{"Content-Type", WIRE_HEADER_MAX_BYTES, false, parse_content_type},
-	{"Content-Encoding", WIRE_HEADER_MAX_BYTES, false, parse_content_encoding},
+	{"Ps-Time", WIRE_HEADER_MAX_BYTES, REQUIRED, parse_time},
+	{"Ps-Duration", WIRE_HEADER_MAX_BYTES, OPTIONAL, parse_duration},
+	{"Ps-Interval", WIRE_HEADER_MAX_BYTES, OPTIONAL, parse_interval},
+	{"Ps-Up", WIRE_HEADER_MAX_BYTES, OPTIONAL, parse_up},
+	{"Ps-Error", WIRE_HEADER_MAX_BYTES, OPTIONAL, parse_error},
+	{"Ps-Labels", WIRE_LABELS_MAX_BYTES, OPTIONAL, parse_labels},
+	{"Ps-Flags", WIRE_HEADER_MAX_BYTES, OPTIONAL, parse_flags},
+	{"Content-Type", WIRE_HEADER_MAX_BYTES, OPTIONAL, parse_content_type},
+	{"Content-Encoding", WIRE_HEADER_MAX_BYTES, OPTIONAL, parse_content_encoding},
+	{"Ps-Key", WIRE_HEADER_MAX_BYTES, OF_DELTAS, parse_key},
 };
 
 static int parse_known(struct wire_scrape *scrape, size_t which, wire_header_lookup lookup,
 	void *arg, struct err *err)
 {
 	struct slice value = {NULL, 0};
+	enum presence presence = known[which].presence;
 
+	if (presence == OF_DELTAS && scrape->encoding != ENCODING_ZSTD_DELTA)
+		return 0;
 	if (!lookup(arg, known[which].name, &value))
-		return known[which].required ? err_setf(err, "missing") : 0;
+		return presence == OPTIONAL ? 0 : err_setf(err, "missing");
 	if (value.len == 0)
 		return err_setf(err, "empty");
 	if (value.len > known[which].max_bytes)

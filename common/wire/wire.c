@@ -8,6 +8,7 @@
 #include "common/core/hash.h"
 #include "common/core/utf8.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -259,6 +260,18 @@ int wire_scrape_subject(struct buf *out, struct slice topic, struct slice publis
 	else
 		buf_appendf(out, ".%016" PRIx64, hash);
 	return 0;
+}
+
+void wire_key_subject(
+	struct buf *out, struct slice topic, struct slice scrape_subject, int64_t time_ms)
+{
+	size_t skip = topic.len + strlen(".scrape");
+
+	assert(scrape_subject.len > skip);
+	buf_append_slice(out, topic);
+	buf_append_str(out, ".key");
+	buf_append(out, scrape_subject.ptr + skip, scrape_subject.len - skip);
+	buf_appendf(out, ".%" PRId64, time_ms);
 }
 
 void wire_msg_id(char id[17], struct slice subject, int64_t time_ms)

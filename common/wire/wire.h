@@ -60,6 +60,11 @@ int wire_scrape_subject(struct buf *out, struct slice topic, struct slice publis
 	struct slice job, struct slice instance, const struct labels *labels,
 	struct err *err) MUST_CHECK;
 
+/* Appends the subject of the keyframe of the target of `scrape_subject`, as wire_scrape_subject
+ * made it below `topic`, that was taken at `time_ms`: <topic>.key.…<t>.<time>. */
+void wire_key_subject(
+	struct buf *out, struct slice topic, struct slice scrape_subject, int64_t time_ms);
+
 enum wire_flag {
 	WIRE_HONOR_LABELS = 1 << 0,
 	WIRE_IGNORE_TIMESTAMPS = 1 << 1,
@@ -78,6 +83,8 @@ struct wire_scrape {
 	unsigned flags;       /* Ps-Flags: enum wire_flag */
 	char *content_type;   /* Content-Type, owned; NULL for the default, text format 0.0.4 */
 	enum encoding encoding;
+	int64_t key_time_ms; /* Ps-Key: of the keyframe referred to; with ENCODING_ZSTD_DELTA only
+			      */
 };
 
 void wire_scrape_fini(struct wire_scrape *scrape);

@@ -83,7 +83,8 @@ static void test_names(void **state)
 	for (int i = ENCODING_IDENTITY; i < ENCODING_UNKNOWN; i++)
 		assert_int_equal(encoding_parse(slice_from(encoding_name(i))), i);
 	assert_int_equal(encoding_parse(SLICE("unknown")), ENCODING_UNKNOWN);
-	assert_int_equal(encoding_parse(SLICE("zstd-delta")), ENCODING_UNKNOWN);
+	assert_int_equal(encoding_parse(SLICE("zstd-delta")), ENCODING_ZSTD_DELTA);
+	assert_int_equal(encoding_parse(SLICE("zstd-delta ")), ENCODING_UNKNOWN);
 	assert_int_equal(encoding_parse(SLICE("GZIP")), ENCODING_UNKNOWN);
 	assert_int_equal(encoding_parse(SLICE("gzip ")), ENCODING_UNKNOWN);
 }
@@ -124,6 +125,7 @@ static void test_identity(void **state)
 	check_decode("identity", ENCODING_IDENTITY, text, 3, CODEC_TOO_LARGE, text);
 	check_decode("empty", ENCODING_IDENTITY, SLICE(""), 0, CODEC_OK, SLICE(""));
 	check_decode("unknown", ENCODING_UNKNOWN, text, 100, CODEC_UNSUPPORTED, text);
+	check_decode("delta", ENCODING_ZSTD_DELTA, text, 100, CODEC_UNSUPPORTED, text);
 	assert_int_equal(codec_encode(codec, ENCODING_IDENTITY, 0, text, &out, NULL), 0);
 	assert_true(slice_is(buf_slice(&out), "text"));
 	buf_free(&out);
@@ -330,6 +332,7 @@ static void test_levels(void **state)
 		{ENCODING_GZIP, 0, "gzip has no level 0"},
 		{ENCODING_GZIP, 13, "gzip has no level 13"},
 		{ENCODING_ZSTD, 1000, "zstd has no level 1000"},
+		{ENCODING_ZSTD_DELTA, 3, "needs a keyframe"},
 		{ENCODING_UNKNOWN, 1, "unknown encoding"},
 	};
 

@@ -70,6 +70,8 @@ static void check_equal(
 	if (got->up != want->up || got->flags != want->flags || got->encoding != want->encoding)
 		fail_msg("%s: up %d, flags %u, encoding %d", what, got->up, got->flags,
 			got->encoding);
+	if (got->key_time_ms != want->key_time_ms)
+		fail_msg("%s: key %" PRId64, what, got->key_time_ms);
 	if (!labels_equal(&got->labels, &want->labels))
 		fail_msg("%s: the labels differ", what);
 	if (strcmp(or_nothing(got->error), or_nothing(want->error)) != 0)
@@ -116,6 +118,10 @@ static void test_round_trip(void **state)
 		{"one flag", {.up = true, .flags = WIRE_ALLOW_LOOP}},
 		{"gzip", {.up = true, .encoding = ENCODING_GZIP}},
 		{"zstd", {.up = true, .encoding = ENCODING_ZSTD}},
+		{"delta", {.up = true, .encoding = ENCODING_ZSTD_DELTA, .key_time_ms = 1}},
+		{"delta to the last", {.up = true,
+					      .encoding = ENCODING_ZSTD_DELTA,
+					      .key_time_ms = WIRE_TIME_MAX_MS}},
 		{"a type", {.up = true, .content_type = "application/openmetrics-text; a=\"b\""}},
 	};
 
@@ -149,9 +155,11 @@ static void test_defaults_are_left_out(void **state)
 {
 	struct wire_scrape scrape = {.up = true, .time_ms = 7, .error = "not read where up"};
 	struct wire_scrape unknown = {.up = false, .error = "unknown"};
-	struct wire_headers headers = build("least", &scrape);
+	struct wire_headers headers;
 
 	(void)state;
+	scrape.key_time_ms = 1; /* not a delta's */
+	headers = build("least", &scrape);
 	assert_int_equal(headers.count, 2);
 	check_value("least", &headers, "Ps-Time", "7");
 	assert_non_null(value_of(&headers, "Nats-Msg-Id"));
@@ -316,6 +324,9 @@ static void test_build_refuses(void **state)
 		{{.time_ms = WIRE_TIME_MAX_MS + 1}, "Ps-Time: 7258118400001 is out of range"},
 		{{.interval_ms = -1}, "Ps-Interval: -1 is out of range"},
 		{{.interval_ms = WIRE_INTERVAL_MAX_MS + 1}, "Ps-Interval: 31622400001"},
+		{{.encoding = ENCODING_ZSTD_DELTA, .key_time_ms = -1}, "Ps-Key: -1 is out of"},
+		{{.encoding = ENCODING_ZSTD_DELTA, .key_time_ms = WIRE_TIME_MAX_MS + 1},
+			"Ps-Key: 7258118400001 is out of range"},
 		{{.duration_s = -0.001}, "Ps-Duration: -0.001 is out of range"},
 		{{.duration_s = 1000000.1}, "Ps-Duration: 1e+06 is out of range"},
 		{{.duration_s = __builtin_nan("")}, "is out of range"},

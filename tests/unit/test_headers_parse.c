@@ -281,7 +281,7 @@ static void test_encodings(void **state)
 		{{"zstd", 4}, ENCODING_ZSTD},
 		{{"GZIP", 4}, ENCODING_UNKNOWN},
 		{{"br", 2}, ENCODING_UNKNOWN},
-		{{"zstd-delta", 10}, ENCODING_UNKNOWN},
+		{{"zstd-delta2", 11}, ENCODING_UNKNOWN},
 		{{"gzip, gzip", 10}, ENCODING_UNKNOWN},
 	};
 
@@ -297,6 +297,41 @@ static void test_encodings(void **state)
 	}
 }
 
+/* Ps-Key is a delta's: required there, and looked at nowhere else. */
+static void test_key(void **state)
+{
+	static const struct {
+		const char *value, *error;
+	} cases[] = {
+		{"", "empty"},
+		{"-1", NOT_WHOLE},
+		{"1 ", NOT_WHOLE},
+		{"1e3", NOT_WHOLE},
+		{"\xff", "not printable UTF-8"},
+		{"7258118400001", "above 7258118400000"},
+	};
+	struct header_table table = one_header("Content-Encoding", SLICE("zstd-delta"));
+	struct wire_scrape scrape;
+
+	(void)state;
+	check_parse_fails("none", &table, "Ps-Key", "missing");
+	header_table_add(&table, SLICE("Ps-Key"), SLICE("1790000000123"));
+	scrape = parse("delta", &table);
+	assert_int_equal(scrape.encoding, ENCODING_ZSTD_DELTA);
+	assert_true(scrape.key_time_ms == 1790000000123);
+	wire_scrape_fini(&scrape);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		table = one_header("Content-Encoding", SLICE("zstd-delta"));
+		header_table_add(&table, SLICE("Ps-Key"), slice_from(cases[i].value));
+		check_parse_fails(cases[i].value, &table, "Ps-Key", cases[i].error);
+		table = one_header("Content-Encoding", SLICE("zstd"));
+		header_table_add(&table, SLICE("Ps-Key"), slice_from(cases[i].value));
+		scrape = parse(cases[i].value, &table);
+		assert_true(scrape.key_time_ms == 0);
+		wire_scrape_fini(&scrape);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,6 +342,7 @@ int main(void)
 		cmocka_unit_test(test_error),
 		cmocka_unit_test(test_leniently),
 		cmocka_unit_test(test_encodings),
+		cmocka_unit_test(test_key),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -227,6 +227,35 @@ static void test_build(void **state)
 	buf_free(&out);
 }
 
+static void test_key_subject(void **state)
+{
+	static const struct {
+		const char *topic, *scrape;
+		int64_t time_ms;
+		const char *key;
+	} cases[] = {
+		{"t", "t.scrape.p.j.i.0", 0, "t.key.p.j.i.0.0"},
+		{"scrape.scrape", "scrape.scrape.scrape.p.scrape.i." T16, 1790000000123,
+			"scrape.scrape.key.p.scrape.i." T16 ".1790000000123"},
+		{"t", "t.scrape.p.j.i=3A1.0", WIRE_TIME_MAX_MS, "t.key.p.j.i=3A1.0.7258118400000"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct slice topic = slice_from(cases[i].topic);
+		struct wire_subject subject;
+		struct buf out = {0};
+
+		wire_key_subject(&out, topic, slice_from(cases[i].scrape), cases[i].time_ms);
+		check_text("key", buf_slice(&out), slice_from(cases[i].key));
+		wire_subject_parse(&subject, topic, buf_slice(&out));
+		assert_int_equal(subject.kind, WIRE_KEY);
+		assert_true(subject.key_time_ms == cases[i].time_ms);
+		wire_subject_fini(&subject);
+		buf_free(&out);
+	}
+}
+
 static void test_labels_match(void **state)
 {
 	struct wire_subject with, without;
@@ -488,6 +517,7 @@ int main(void)
 		cmocka_unit_test(test_malformed_subjects),
 		cmocka_unit_test(test_long_subjects),
 		cmocka_unit_test(test_build),
+		cmocka_unit_test(test_key_subject),
 		cmocka_unit_test(test_labels_match),
 		cmocka_unit_test(test_msg_id),
 		cmocka_unit_test(test_example_scrape),
