@@ -8,13 +8,19 @@
  */
 #include "common/nats/consumer.h"
 #include "common/wire/wire.h"
+#include "receiver/keyframe.h"
+
+#include <sys/queue.h>
+
+struct share;
 
 struct frame {
 	struct slice subject; /* the target's identity; into the message, or `own_subject` */
 	struct slice publisher, job, instance; /* unescaped; into `names` */
 	struct wire_scrape scrape;
-	struct slice body;   /* encoded as scrape.encoding says */
-	int64_t arrived_ms;  /* wall clock */
+	struct slice body;         /* encoded as scrape.encoding says */
+	struct keyframe *keyframe; /* that a delta refers to, once it is there; owned */
+	int64_t arrived_ms;        /* wall clock */
 	int64_t age_from_ms; /* when its age begins: scrape.time_ms, or arrived_ms where that is
 				ahead */
 	bool is_legacy;      /* an envelope: its publisher is a claim, not the subject's */
@@ -29,6 +35,10 @@ struct frame {
 	struct wire_subject names;
 	struct buf own_subject, own_body;
 	struct nats_incoming *incoming;
+
+	/* waiting.c's: */
+	TAILQ_ENTRY(frame) in_queue;
+	struct share *charged; /* meanwhile, to this */
 };
 
 enum frame_verdict {
@@ -47,7 +57,15 @@ enum frame_verdict frame_from_message(struct frame **frame, struct consumer_mess
 	struct slice topic, struct buf *reply, struct buf *publisher, struct err *err);
 void frame_free(struct frame *frame);
 
-/* Bytes that holding it costs, about. */
+/* Bytes that holding it costs, about; its keyframe in full, though others may share it. */
 size_t frame_bytes(const struct frame *frame);
+
+/* A delta whose body matters: it cannot be decoded without its keyframe. */
+bool frame_needs_keyframe(const struct frame *frame);
+
+/* Appends the body, decoded, as codec_decode does. A delta without its keyframe is CODEC_CORRUPT.
+ */
+enum codec_status frame_decode(const struct frame *frame, struct codec *codec, size_t limit_bytes,
+	struct buf *out) MUST_CHECK;
 
 #endif

@@ -46,6 +46,11 @@ static const char *const fate_names[FATE_COUNT] = {
 	[FATE_REFUSED] = "refused",
 	[FATE_OVER_LIMIT] = "over_limit",
 	[FATE_OVER_BYTES] = "over_bytes",
+	[FATE_KEYFRAME_MISSING] = "keyframe_missing",
+	[FATE_KEYFRAME_DENIED] = "keyframe_denied",
+	[FATE_KEYFRAME_CORRUPT] = "keyframe_corrupt",
+	[FATE_KEYFRAME_TOO_LARGE] = "keyframe_too_large",
+	[FATE_KEYFRAME_FAILED] = "keyframe_failed",
 };
 
 const char *frame_fate_name(enum frame_fate fate)
@@ -341,28 +346,82 @@ static bool has_room_instead(
 	       shares_have_room(&newest->shares, target->turn.share, bytes - instead);
 }
 
-void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
+static struct target *find_target(const struct newest *newest, const struct frame *frame)
 {
 	struct target *target;
-	struct frame *held;
 
 	HASH_FIND(by_subject, newest->targets, frame->subject.ptr, frame->subject.len, target);
+	return target;
+}
+
+/* Why a frame that is not held is of no use to its target; FATE_COUNT: it is. */
+static enum frame_fate judge(const struct newest *newest, const struct target *target,
+	const struct frame *frame, int64_t now_ms)
+{
+	if (was_seen(target, frame))
+		return FATE_REDELIVERED;
+	if (is_stale(newest, frame->age_from_ms, now_ms))
+		return FATE_STALE;
+	return is_late(newest, target, frame) ? FATE_OUT_OF_ORDER : FATE_COUNT;
+}
+
+static void offer_to(
+	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+{
+	enum frame_fate fate = judge(newest, target, frame, now_ms);
+
+	if (fate == FATE_COUNT && has_room_instead(newest, target, frame)) {
+		become_newest(newest, target, frame);
+		return;
+	}
+	if (fate == FATE_COUNT)
+		say_over_bytes(newest, frame);
+	decide(newest, target, frame, fate == FATE_COUNT ? FATE_OVER_BYTES : fate);
+}
+
+void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
+{
+	struct target *target = find_target(newest, frame);
+	struct frame *held = target == NULL ? NULL : held_already(target, frame);
+
 	if (target == NULL)
 		offer_of_unknown(newest, frame, now_ms);
-	else if ((held = held_already(target, frame)) != NULL)
+	else if (held != NULL)
 		replace_reply(newest, target, held, frame);
-	else if (was_seen(target, frame))
-		decide(newest, target, frame, FATE_REDELIVERED);
-	else if (is_stale(newest, frame->age_from_ms, now_ms))
-		decide(newest, target, frame, FATE_STALE);
-	else if (is_late(newest, target, frame))
-		decide(newest, target, frame, FATE_OUT_OF_ORDER);
-	else if (has_room_instead(newest, target, frame))
-		become_newest(newest, target, frame);
-	else {
+	else
+		offer_to(newest, target, frame, now_ms);
+}
+
+bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_ms)
+{
+	const struct target *target = find_target(newest, frame);
+	struct share *share;
+	bool is_below;
+
+	if (target != NULL)
+		return held_already(target, frame) == NULL &&
+		       judge(newest, target, frame, now_ms) == FATE_COUNT;
+	share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
+	is_below = (int64_t)share->targets < newest->options.max_targets_per_publisher;
+	shares_put(&newest->shares, share);
+	return is_below && !is_stale(newest, frame->age_from_ms, now_ms);
+}
+
+void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate)
+{
+	struct target *target = find_target(newest, frame);
+
+	if (fate == FATE_OVER_BYTES)
 		say_over_bytes(newest, frame);
-		decide(newest, target, frame, FATE_OVER_BYTES);
-	}
+	if (target == NULL)
+		decide_alone(newest, frame, fate);
+	else
+		decide(newest, target, frame, fate);
+}
+
+struct shares *newest_shares(struct newest *newest)
+{
+	return &newest->shares;
 }
 
 struct target *newest_begin(struct newest *newest, int64_t now_ms)

@@ -27,6 +27,12 @@ enum frame_fate {
 	FATE_REFUSED,      /* by the sink, for good */
 	FATE_OVER_LIMIT,   /* max_targets_per_publisher */
 	FATE_OVER_BYTES,   /* max_publisher_bytes */
+	/* The keyframe that it refers to is not to be had, see keyframes.h. */
+	FATE_KEYFRAME_MISSING,
+	FATE_KEYFRAME_DENIED,
+	FATE_KEYFRAME_CORRUPT,
+	FATE_KEYFRAME_TOO_LARGE,
+	FATE_KEYFRAME_FAILED,
 	FATE_COUNT,
 };
 const char *frame_fate_name(enum frame_fate fate);
@@ -83,6 +89,18 @@ struct newest *newest_new(const struct newest_options *options);
  * the durable's delivery of the same message lends it its reply, or is acked once it is decided.
  */
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
+
+/*
+ * Whether the frame would become its target's newest: whether it is worth while to get what it
+ * lacks before it is offered. What it takes to hold it is not looked at.
+ */
+bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_ms);
+
+/* Ends a frame that cannot be offered: it is acknowledged in its target's order. */
+void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate);
+
+/* For charging what is held of frames that are not offered yet. */
+struct shares *newest_shares(struct newest *newest);
 
 /*
  * The next ready target whose waiting frame is still fresh, now in flight (target->in_flight); NULL

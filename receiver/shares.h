@@ -11,7 +11,7 @@
 
 #include <sys/queue.h>
 
-/* One publisher's; there while it has targets. */
+/* One publisher's; there while it has targets, or anything is charged to it. */
 struct share {
 	size_t targets; /* its user's to count */
 	size_t bytes;
@@ -44,7 +44,7 @@ void shares_init(struct shares *shares, uint64_t max_publisher_bytes);
  */
 struct share *shares_get(struct shares *shares, struct slice publisher, bool is_claim);
 
-/* Frees a share without targets; others are kept. */
+/* Frees a share without targets and charges; others are kept. */
 void shares_put(struct shares *shares, struct share *share);
 
 void shares_charge(struct shares *shares, struct share *share, size_t bytes);

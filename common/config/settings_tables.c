@@ -612,6 +612,16 @@ static const struct config_key settings_keys[] = {
 			"their scrapes waiting or on their way, and its groups at the gateway. "
 			"Beyond it what arrives is dropped and counted. All publishers together "
 			"get eight times as much, then each an equal part."},
+	{.name = "keyframe_memory",
+		.type = CONFIG_SIZE,
+		CONFIG_AT(struct settings, keyframe_memory_bytes),
+		.fallback = "256MB",
+		.min = MB,
+		.max = 1024 * GB,
+		.audience = FOR_RECEIVER,
+		.help = "How much memory the keyframes may take that the receiver holds, "
+			"compressed; about 8 kB for a target of 57 kB. Beyond it those used "
+			"longest ago give way, and are looked up again when they are needed."},
 	{.name = "poller_stream",
 		.type = CONFIG_SECTION,
 		CONFIG_AT(struct settings, poller_stream),

@@ -155,8 +155,8 @@ static bool decode(struct push_maker *maker, const struct target *target, const 
 		[CODEC_CORRUPT] = "corrupt",
 		[CODEC_UNSUPPORTED] = "unsupported_encoding",
 	};
-	enum codec_status status = codec_decode(maker->context->codec, frame->scrape.encoding,
-		frame->body, (size_t)maker->context->settings->max_scrape_bytes, out);
+	enum codec_status status = frame_decode(frame, maker->context->codec,
+		(size_t)maker->context->settings->max_scrape_bytes, out);
 
 	if (status == CODEC_OK)
 		return true;
