@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A get is one request, or two where the first way turns out to be barred. A way is barred when its
- * request is refused or nobody answers it (a stream without allow_direct, a server before 2.9), and
- * tried again after BARRED_MS or on a new connection. That it works is known once it has been
- * answered, be it with "not found".
+ * request is refused, and tried again after BARRED_MS or on a new connection, unless the other one
+ * works. That a way works is known once it has been answered, be it with "not found".
+ *
+ * To DIRECT.GET nobody answers if the stream has not set allow_direct, or the server is older than
+ * 2.9: mostly without a word, as all of $JS.API has a listener. It is given less time to prove
+ * itself.
  */
 #include "common/nats/lookup.h"
 
@@ -12,7 +15,8 @@
 #include "common/nats/api.h"
 #include "common/nats/header_block.h"
 
-#define BARRED_MS 60000
+#define BARRED_MS       60000
+#define PROOF_WITHIN_MS 2000
 
 enum way { DIRECT, STORED, WAYS };
 
@@ -45,11 +49,14 @@ static bool is_barred(const struct way_state *way)
 	return way->barred_until_ms != 0 && clock_mono_ms() < way->barred_until_ms;
 }
 
-/* WAYS if there is none. */
+/* One that works before one that may; WAYS if there is none. */
 static enum way open_way(const struct lookup *lookup)
 {
 	enum way way = DIRECT;
 
+	for (size_t i = 0; i < WAYS; i++)
+		if (lookup->ways[i].is_proven)
+			return (enum way)i;
 	while (way < WAYS && is_barred(&lookup->ways[way]))
 		way++;
 	return way;
@@ -191,8 +198,7 @@ static void on_refused(struct lookup_get *get, enum nats_reply outcome, const ch
 		nats_api_outcome(&err, outcome, text);
 	else
 		err_setf(&err, "nobody answers to %s",
-			get->way == DIRECT ? "DIRECT.GET (allow_direct is off, or the stream is "
-					     "missing)"
+			get->way == DIRECT ? "DIRECT.GET (has the stream allow_direct?)"
 					   : "STREAM.MSG.GET");
 	bar(lookup, get->way, err.text);
 	if (open_way(lookup) == WAYS)
@@ -219,7 +225,10 @@ static void on_reply(
 		on_refused(get, outcome, text);
 		break;
 	case NATS_REPLY_TIMEOUT:
-		fail(get, LOOKUP_FAILED, text);
+		if (get->way == DIRECT && !get->lookup->ways[DIRECT].is_proven)
+			on_refused(get, outcome, text);
+		else
+			fail(get, LOOKUP_FAILED, text);
 		break;
 	case NATS_REPLY_DOWN:
 		fail(get, LOOKUP_DOWN, text);
@@ -247,8 +256,16 @@ static struct nats_outgoing *request_for(const struct lookup_get *get)
 
 static void ask(struct lookup_get *get)
 {
-	get->way = open_way(get->lookup);
-	get->request = nats_api_request(get->lookup->options.link, request_for(get), on_reply, get);
+	struct lookup *lookup = get->lookup;
+	struct nats_outgoing *request;
+	bool is_probe;
+
+	get->way = open_way(lookup);
+	is_probe = get->way == DIRECT && !lookup->ways[DIRECT].is_proven;
+	request = request_for(get);
+	get->request = nats_link_request(lookup->options.link, request,
+		is_probe ? PROOF_WITHIN_MS : NATS_API_TIMEOUT_MS, on_reply, get);
+	nats_outgoing_unref(request);
 }
 
 struct lookup_get *lookup_get(
