@@ -25,7 +25,7 @@
 /* Look-ups under way, and what their answers may take in all. */
 #define MAX_ASKED       256
 #define MIN_ASKED       8
-#define MAX_ASKED_BYTES ((size_t)64 << 20)
+#define MAX_ASKED_BYTES ((size_t)128 << 20)
 #define MAX_TRIES       3
 /* A replica may lag behind a moment: what it lacks is asked for again soon, then ever more rarely.
  */

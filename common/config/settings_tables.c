@@ -615,13 +615,12 @@ static const struct config_key settings_keys[] = {
 	{.name = "keyframe_memory",
 		.type = CONFIG_SIZE,
 		CONFIG_AT(struct settings, keyframe_memory_bytes),
-		.fallback = "256MB",
+		.fallback = "128MB",
 		.min = MB,
-		.max = 1024 * GB,
-		.audience = FOR_RECEIVER,
-		.help = "How much memory the keyframes may take that the receiver holds, "
-			"compressed; about 8 kB for a target of 57 kB. Beyond it those used "
-			"longest ago give way, and are looked up again when they are needed."},
+		.max = INT64_MAX,
+		.help = "How much memory keyframes may take, compressed: about 10 kB for a target "
+			"of 57 kB. Beyond it the receiver gives up those used longest ago, and "
+			"looks them up again when they are referred to."},
 	{.name = "poller_stream",
 		.type = CONFIG_SECTION,
 		CONFIG_AT(struct settings, poller_stream),

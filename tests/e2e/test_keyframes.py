@@ -9,10 +9,12 @@ import pytest
 
 from conftest import STREAM
 from harness import frames, zstd
-from harness.process import wait_until
+from harness.daemons import build_folder
+from harness.process import TIME_SCALE, wait_until
 from harness.stubs import Gateway
 
 SEED = 20_240_817
+IS_PLAIN = not any(word in build_folder() for word in ("asan", "tsan"))
 
 
 def exposition(value, series=40):
@@ -321,3 +323,100 @@ def test_malformed_references(client, receiver, gateway, key):
     wait_until(lambda: lost(receiver, "malformed") == 1)
     wait_acked(client)
     assert receiver.total("keyframe_lookups_total") == 0
+
+
+def raw_message(where, body, **headers):
+    """For sending in bulk."""
+    block = b"NATS/1.0\r\n" + b"".join(f"{key.replace('_', '-')}: {value}\r\n".encode()
+                                       for key, value in headers.items()) + b"\r\n"
+    return b"HPUB %s %d %d\r\n%s%s\r\n" % (where.encode(), len(block), len(block) + len(body), block, body)
+
+
+def flood(client, messages, batch=500):
+    held = []
+    for message in messages:
+        held.append(message)
+        if len(held) == batch:
+            client.send(b"".join(held))
+            client.flush(60)
+            held.clear()
+    client.send(b"".join(held))
+    client.flush(60)
+
+
+def large_exposition(value):
+    """57 kB, with digits that hardly compress: as a node_exporter's."""
+    rng = random.Random(SEED)
+    return f"# TYPE app_requests counter\napp_requests {value}\n" + "".join(
+        f'node_something_or_other_total{{device="device{n % 40}",mode="mode{n % 7}",n="{n}"}} {rng.random() * 1e9:.6f}\n'
+        for n in range(700))
+
+
+def test_cold_start_against_a_running_stream(world, nats):
+    """All targets' newest frames refer to keyframes that a starting receiver has never seen."""
+    count = int(10_000 / TIME_SCALE) if IS_PLAIN else 500
+    stub = world.add(Gateway())
+    with nats.connect() as client:
+        client.make_stream(STREAM, storage="memory", duplicate_window=1_000_000_000)
+        receiver = world.receiver(nats, stub.url, name="before")
+        receiver.wait_ready()
+        receiver.stop()  # its durable is there: a receiver that starts now looks back
+        key, key_ms = large_exposition(0).encode(), frames.now_ms()
+        encoded, delta = zstd.compress(key), zstd.compress(large_exposition(1).encode(), key)
+        wheres = [frames.subject("dc1", "app", f"t{number}") for number in range(count)]
+        flood(client, (raw_message(frames.key_subject(where, key_ms), encoded, Ps_Time=key_ms,
+                                   Content_Encoding="zstd") for where in wheres))
+        now = frames.now_ms()
+        flood(client, (raw_message(where, delta, Ps_Time=now, Ps_Interval=15000, Content_Encoding="zstd-delta",
+                                   Ps_Key=key_ms) for where in wheres))
+        wait_until(lambda: client.stream_messages(STREAM) == 2 * count)
+        begin = time.monotonic()
+        receiver.start()
+        wait_until(lambda: receiver.total("keyframe_lookups_total") == count, 60)
+        print(f"{count} targets of {len(key)} bytes (keyframe {len(encoded)}, delta {len(delta)}): "
+              f"whole {time.monotonic() - begin:.2f}s after the start; "
+              f"{receiver.metrics().value('process_cpu_seconds_total'):.2f}s of CPU, "
+              f"{resident(receiver):.0f} MB, {receiver.total('keyframe_bytes') / 1e6:.0f} MB of keyframes")
+        assert receiver.total("keyframe_lookups_total", outcome="found") == count
+        assert receiver.total("discards_total", reason="keyframe_missing") == 0
+        wait_until(lambda: any("app_requests 1\n" in body for body in stub.bodies()[:1]))
+
+
+def resident(daemon):
+    return daemon.metrics().value("process_resident_memory_bytes") / 1e6
+
+
+def test_invented_keyframes(world, nats):
+    """Large ones by the thousand, and references to none: their publisher's loss, and nobody else's."""
+    count = int(3000 / TIME_SCALE) if IS_PLAIN else 300
+    stub = world.add(Gateway())
+    with nats.connect() as client:
+        client.make_stream(STREAM, storage="memory", duplicate_window=1_000_000_000)
+        receiver = world.receiver(nats, stub.url, keyframe_memory="8MB", max_publisher_bytes="16MB")
+        receiver.wait_ready()
+        now = frames.now_ms()
+        send_key(client, now, "honest")
+        send_delta(client, 1, now, "honest")
+        wait_until(lambda: "app_requests 1\n" in "".join(stub.bodies("/metrics/job/app/instance/honest")))
+        noise = random.Random(SEED).randbytes(60_000)
+        delta = zstd.compress(noise, noise)
+        wheres = [frames.subject("evil", "app", f"t{number}") for number in range(count)]
+        flood(client, (raw_message(frames.key_subject(where, now), noise, Ps_Time=now) for where in wheres))
+        for key_ms in (now, now + 1):
+            flood(client, (raw_message(where, delta, Ps_Time=frames.now_ms(), Content_Encoding="zstd-delta",
+                                       Ps_Key=key_ms) for where in wheres))
+            send_delta(client, key_ms, now, "honest")
+            wait_until(lambda: f"app_requests {key_ms}\n" in "".join(stub.bodies("/metrics/job/app/instance/honest")),
+                       60)
+        wait_until(lambda: receiver.total("received_total") >= 2 * count + 3, 60)
+        wait_until(lambda: client.is_acked(STREAM, "recv_push_gateway"), 120)
+        assert receiver.total("keyframes_evicted_total") > 0
+        assert receiver.total("keyframe_bytes") <= 8 << 20
+        assert receiver.total("publisher_discards_total", publisher="evil", reason="keyframe_missing") > 0
+        found = receiver.total("keyframe_lookups_total", outcome="found")
+        send_delta(client, 2, now, "honest")
+        wait_until(lambda: "app_requests 2\n" in "".join(stub.bodies("/metrics/job/app/instance/honest")[-2:]))
+        assert receiver.total("keyframe_lookups_total", outcome="found") == found, "the honest one's was kept"
+        print(f"{resident(receiver):.0f} MB")
+        assert not IS_PLAIN or resident(receiver) < 150
+        assert len(receiver.log().splitlines()) < 200
