@@ -618,6 +618,7 @@ static const struct config_key settings_keys[] = {
 		.fallback = "128MB",
 		.min = MB,
 		.max = INT64_MAX,
+		.audience = FOR_RECEIVER,
 		.help = "How much memory keyframes may take, compressed: about 10 kB for a target "
 			"of 57 kB. Beyond it the receiver gives up those used longest ago, and "
 			"looks them up again when they are referred to."},
