@@ -109,6 +109,11 @@ struct slice nats_incoming_body(const struct nats_incoming *message)
 	return message->body;
 }
 
+size_t nats_incoming_bytes(const struct nats_incoming *message)
+{
+	return sizeof(*message) + message->body.len;
+}
+
 bool nats_incoming_header(void *message, const char *name, struct slice *value)
 {
 	const struct fake_header *header = ((struct nats_incoming *)message)->headers;

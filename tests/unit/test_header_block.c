@@ -28,8 +28,7 @@ static void test_find(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(finds); i++) {
 		struct slice value = {"untouched", 9};
-		bool found =
-			header_block_find(slice_from(finds[i].block), finds[i].header, &value);
+		bool found = header_block_find(slice_from(finds[i].block), finds[i].header, &value);
 		char *text = slice_dup(value);
 
 		print_message("%s\n", finds[i].name);

@@ -147,8 +147,7 @@ static void test_the_other_way(void **state)
 		/* It works: the first is not tried again before the connection is another. */
 		fake_advance(1000000);
 		get(&record);
-		assert_true(fake_answer(
-			STORED, "{\"error\":{\"code\":404,\"err_code\":10037}}"));
+		assert_true(fake_answer(STORED, "{\"error\":{\"code\":404,\"err_code\":10037}}"));
 		assert_int_equal(record.outcome, LOOKUP_MISSING);
 		fake_down("gone");
 		fake_up();
