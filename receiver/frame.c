@@ -151,16 +151,16 @@ bool frame_needs_keyframe(const struct frame *frame)
 static enum codec_status decode_delta(
 	const struct frame *frame, struct codec *codec, size_t limit_bytes, struct buf *out)
 {
-	struct buf prefix = {0};
+	struct buf scratch = {0};
+	struct slice prefix;
 	enum codec_status status;
 
 	if (frame->keyframe == NULL)
 		return CODEC_CORRUPT;
-	status = keyframe_decode(frame->keyframe, codec, &prefix);
+	status = keyframe_read(frame->keyframe, codec, &scratch, &prefix);
 	if (status == CODEC_OK)
-		status = codec_decode_delta(
-			codec, buf_slice(&prefix), frame->body, limit_bytes, out);
-	buf_free(&prefix);
+		status = codec_decode_delta(codec, prefix, frame->body, limit_bytes, out);
+	buf_free(&scratch);
 	return status;
 }
 

@@ -7,10 +7,11 @@
  *	                     └───────────────────────────────────────────┘
  *	                       await, once what is lacking may be asked for again
  *
- * What is settled is in its publisher's list, the one used last at the end. Over the budget, the
- * publisher that takes most gives up what it used longest ago: one that invents keyframes loses its
- * own. What is queued or asked for is not in the budget: the frames that wait for it are charged to
- * their publisher. Answers under way are bounded by their number and the server's max_payload.
+ * What is settled is in its publisher's list, the one used last at the end. While there is room,
+ * keyframes are held decoded too. Over the budget, the publisher that takes most gives up first
+ *what is decoded, then what it used longest ago: one that invents keyframes loses its own. What is
+ *queued or asked for is not in the budget: the frames that wait for it are charged to their
+ *publisher. Answers under way are bounded by their number and the server's max_payload.
  */
 #include "receiver/keyframes.h"
 
@@ -44,7 +45,8 @@ TAILQ_HEAD(entry_list, keyframe_entry);
 struct owner {
 	size_t entries, bytes;
 	struct entry_list queued, settled;
-	TAILQ_ENTRY(owner) in_turn; /* while something is queued */
+	TAILQ_HEAD(, keyframe_entry) expanded; /* of those settled */
+	TAILQ_ENTRY(owner) in_turn;            /* while something is queued */
 	UT_hash_handle by_name;
 	char name[];
 };
@@ -61,6 +63,8 @@ struct keyframe_entry {
 	size_t bytes; /* charged to the owner */
 	TAILQ_HEAD(, keyframe_wait) waits;
 	TAILQ_ENTRY(keyframe_entry) in_list; /* the owner's; not while it is asked for */
+	TAILQ_ENTRY(keyframe_entry) in_expanded;
+	bool is_expanded;
 	UT_hash_handle by_subject;
 	size_t subject_len;
 	char subject[];
@@ -94,6 +98,7 @@ static struct owner *get_owner(struct keyframes *keyframes, struct slice publish
 	memcpy(owner->name, publisher.ptr, publisher.len);
 	TAILQ_INIT(&owner->queued);
 	TAILQ_INIT(&owner->settled);
+	TAILQ_INIT(&owner->expanded);
 	HASH_ADD(by_name, keyframes->owners, name, publisher.len, owner);
 	return owner;
 }
@@ -154,27 +159,69 @@ static struct keyframe_entry *add(
 	return entry;
 }
 
-static void charge(struct keyframe_entry *entry)
+static void charge(struct keyframe_entry *entry, size_t bytes)
 {
-	entry->bytes = sizeof(*entry) + entry->subject_len + ENTRY_OVERHEAD_BYTES +
-		       (entry->keyframe == NULL ? 0 : keyframe_bytes(entry->keyframe));
-	entry->owner->bytes += entry->bytes;
-	entry->keyframes->bytes += entry->bytes;
-	entry->keyframes->settled++;
-	entry->keyframes->here += entry->keyframe != NULL;
+	entry->bytes += bytes;
+	entry->owner->bytes += bytes;
+	entry->keyframes->bytes += bytes;
 }
 
-/* Takes what is settled out of its list, and out of the budget. */
+static void discharge(struct keyframe_entry *entry, size_t bytes)
+{
+	entry->bytes -= bytes;
+	entry->owner->bytes -= bytes;
+	entry->keyframes->bytes -= bytes;
+}
+
+/* Where there is room: nothing gives way for it. */
+static void expand(struct keyframe_entry *entry)
+{
+	struct keyframes *keyframes = entry->keyframes;
+	size_t bytes = keyframe_expanded_bytes(entry->keyframe);
+
+	if (entry->is_expanded || bytes == 0)
+		return;
+	if (keyframes->bytes + bytes > keyframes->options.memory_bytes) {
+		keyframe_shrink(entry->keyframe);
+		return;
+	}
+	keyframe_expand(entry->keyframe, keyframes->options.codec);
+	charge(entry, bytes);
+	entry->is_expanded = true;
+	TAILQ_INSERT_TAIL(&entry->owner->expanded, entry, in_expanded);
+}
+
+static void shrink(struct keyframe_entry *entry)
+{
+	if (!entry->is_expanded)
+		return;
+	entry->is_expanded = false;
+	TAILQ_REMOVE(&entry->owner->expanded, entry, in_expanded);
+	discharge(entry, keyframe_expanded_bytes(entry->keyframe));
+	keyframe_shrink(entry->keyframe);
+}
+
+static void put_settled(struct keyframe_entry *entry)
+{
+	TAILQ_INSERT_TAIL(&entry->owner->settled, entry, in_list);
+	entry->keyframes->settled++;
+	entry->keyframes->here += entry->keyframe != NULL;
+	charge(entry, sizeof(*entry) + entry->subject_len + ENTRY_OVERHEAD_BYTES +
+			      (entry->keyframe == NULL ? 0 : keyframe_bytes(entry->keyframe)));
+	if (entry->keyframe != NULL)
+		expand(entry);
+}
+
+/* Takes what is settled out of its lists, and out of the budget. */
 static void unsettle(struct keyframe_entry *entry)
 {
+	shrink(entry);
 	TAILQ_REMOVE(&entry->owner->settled, entry, in_list);
-	entry->owner->bytes -= entry->bytes;
-	entry->keyframes->bytes -= entry->bytes;
 	entry->keyframes->settled--;
 	entry->keyframes->here -= entry->keyframe != NULL;
+	discharge(entry, entry->bytes);
 	keyframe_unref(entry->keyframe);
 	entry->keyframe = NULL;
-	entry->bytes = 0;
 }
 
 /* From here on it is not found. */
@@ -201,21 +248,32 @@ static void drop(struct keyframe_entry *entry)
 	free_hidden(entry);
 }
 
+/* The one that takes most, of those that have something expanded if there is any. */
 static struct owner *largest(const struct keyframes *keyframes)
 {
 	struct owner *most = keyframes->owners;
 
-	for (struct owner *owner = most; owner != NULL; owner = owner->by_name.next)
-		if (owner->bytes > most->bytes)
+	for (struct owner *owner = most; owner != NULL; owner = owner->by_name.next) {
+		bool has_expanded = !TAILQ_EMPTY(&owner->expanded);
+		bool had_expanded = !TAILQ_EMPTY(&most->expanded);
+
+		if (has_expanded != had_expanded ? has_expanded : owner->bytes > most->bytes)
 			most = owner;
+	}
 	return most;
 }
 
 static void evict(struct keyframes *keyframes)
 {
 	while (keyframes->bytes > keyframes->options.memory_bytes) {
-		struct keyframe_entry *entry = TAILQ_FIRST(&largest(keyframes)->settled);
+		struct owner *owner = largest(keyframes);
+		struct keyframe_entry *entry = TAILQ_FIRST(&owner->expanded);
 
+		if (entry != NULL) {
+			shrink(entry);
+			continue;
+		}
+		entry = TAILQ_FIRST(&owner->settled);
 		series_inc(keyframes->evicted);
 		unsettle(entry);
 		drop(entry);
@@ -249,8 +307,7 @@ static void settle(
 	entry->verdict = verdict;
 	entry->keyframe = keyframe;
 	entry->tries = 0;
-	TAILQ_INSERT_TAIL(&entry->owner->settled, entry, in_list);
-	charge(entry);
+	put_settled(entry);
 	series_inc(entry->keyframes->outcomes[verdict]);
 	tell(entry);
 	evict(entry->keyframes);
@@ -424,6 +481,7 @@ enum keyframe_verdict keyframes_find(
 		return KEYFRAME_AWAITED;
 	if (entry != NULL && entry->verdict == KEYFRAME_HERE) {
 		touch(entry);
+		expand(entry);
 		series_inc(keyframes->hits);
 		*keyframe = keyframe_ref(entry->keyframe);
 		return KEYFRAME_HERE;

@@ -51,9 +51,18 @@ static void test_forms(void **state)
 			keyframe_new(codec, encodings[i], buf_slice(&encoded), body.len, &status);
 		assert_non_null(keyframe);
 		assert_in_range(keyframe_bytes(keyframe), 100, body.len / 4);
-		buf_clear(&decoded);
-		assert_int_equal(keyframe_decode(keyframe, codec, &decoded), CODEC_OK);
-		expect_same(&decoded, &body);
+		for (int expanded = 1; expanded >= 0; expanded--) {
+			struct slice exposition;
+
+			buf_clear(&decoded);
+			assert_int_equal(
+				keyframe_read(keyframe, codec, &decoded, &exposition), CODEC_OK);
+			assert_int_equal(decoded.len, expanded ? 0 : body.len);
+			assert_true(slice_eq(exposition, buf_slice(&body)));
+			keyframe_shrink(keyframe);
+		}
+		assert_in_range(keyframe_expanded_bytes(keyframe), body.len, body.len + 100);
+		keyframe_expand(keyframe, codec);
 		keyframe_unref(keyframe);
 		assert_null(keyframe_new(
 			codec, encodings[i], buf_slice(&encoded), body.len - 1, &status));
@@ -89,11 +98,12 @@ static void test_empty(void **state)
 	struct keyframe *keyframe =
 		keyframe_new(codec, ENCODING_IDENTITY, SLICE(""), LIMIT, &status);
 	struct buf decoded = {0};
+	struct slice exposition;
 
 	(void)state;
 	assert_non_null(keyframe);
-	assert_int_equal(keyframe_decode(keyframe, codec, &decoded), CODEC_OK);
-	assert_int_equal(decoded.len, 0);
+	assert_int_equal(keyframe_read(keyframe, codec, &decoded, &exposition), CODEC_OK);
+	assert_int_equal(exposition.len, 0);
 	buf_free(&decoded);
 	keyframe_unref(keyframe);
 	codec_free(codec);

@@ -95,6 +95,7 @@ static void test_found(void **state)
 	struct waiter one, two;
 	struct store store;
 	struct buf body = {0};
+	struct slice exposition;
 
 	(void)state;
 	store_open(&store, 1 << 20);
@@ -103,8 +104,8 @@ static void test_found(void **state)
 	assert_int_equal(fake_outstanding(NULL), 1);
 	assert_true(metric(&store, RM_KEYFRAME_LOOKUPS_PENDING) == 1);
 	assert_true(store_answer(KEY("a"), "body\n"));
-	assert_int_equal(keyframe_decode(one.keyframe, store.codec, &body), CODEC_OK);
-	assert_string_equal(buf_cstr(&body), "body\n");
+	assert_int_equal(keyframe_read(one.keyframe, store.codec, &body, &exposition), CODEC_OK);
+	assert_true(slice_is(exposition, "body\n"));
 	assert_ptr_equal(one.keyframe, two.keyframe);
 	expect(&one, KEYFRAME_HERE);
 	expect(&two, KEYFRAME_HERE);
@@ -382,6 +383,44 @@ static void test_eviction(void **state)
 	store_close(&store);
 }
 
+static void answer_compressible(const char *subject)
+{
+	char body[8000];
+
+	memset(body, 'x', sizeof(body));
+	assert_true(store_answer_in(subject, (struct slice){body, sizeof(body)}, "identity"));
+}
+
+/* Decoded ones fill the room, and give way before any keyframe does. */
+static void test_expanded_while_there_is_room(void **state)
+{
+	struct waiter waiter;
+	struct store store;
+	char subject[64];
+
+	(void)state;
+	store_open(&store, 50000);
+	for (int i = 0; i < 100; i++) {
+		snprintf(subject, sizeof(subject), KEY("t%d"), i);
+		await(&store, subject, &waiter);
+		answer_compressible(subject);
+		expect(&waiter, KEYFRAME_HERE);
+		assert_true(metric(&store, RM_KEYFRAME_BYTES) <= 50000);
+		if (i == 4)
+			assert_true(metric(&store, RM_KEYFRAME_BYTES) > 40000);
+	}
+	assert_true(metric(&store, RM_KEYFRAMES) == 100);
+	assert_true(metric(&store, RM_KEYFRAMES_EVICTED) == 0);
+	/* Found is not displaced by what is decoded, either. */
+	for (int i = 0; i < 100; i++) {
+		snprintf(subject, sizeof(subject), KEY("t%d"), i);
+		assert_int_equal(find(&store, subject), KEYFRAME_HERE);
+	}
+	assert_true(metric(&store, RM_KEYFRAMES) == 100);
+	assert_true(metric(&store, RM_KEYFRAME_BYTES) <= 50000);
+	store_close(&store);
+}
+
 /* Lacking ones count, too. */
 static void test_what_is_lacking_is_bounded(void **state)
 {
@@ -407,14 +446,15 @@ static void test_larger_than_the_budget(void **state)
 	struct waiter waiter;
 	struct store store;
 	struct buf body = {0};
+	struct slice exposition;
 
 	(void)state;
 	store_open(&store, 4000);
 	await(&store, KEY("a"), &waiter);
 	answer_large(KEY("a"));
 	assert_int_equal(find(&store, KEY("a")), KEYFRAME_AWAITED);
-	assert_int_equal(keyframe_decode(waiter.keyframe, store.codec, &body), CODEC_OK);
-	assert_int_equal(body.len, 8000);
+	assert_int_equal(keyframe_read(waiter.keyframe, store.codec, &body, &exposition), CODEC_OK);
+	assert_int_equal(exposition.len, 8000);
 	expect(&waiter, KEYFRAME_HERE);
 	buf_free(&body);
 	store_close(&store);
@@ -454,6 +494,7 @@ int main(void)
 		cmocka_unit_test(test_how_many_at_once),
 		cmocka_unit_test(test_cancelled),
 		cmocka_unit_test(test_eviction),
+		cmocka_unit_test(test_expanded_while_there_is_room),
 		cmocka_unit_test(test_what_is_lacking_is_bounded),
 		cmocka_unit_test(test_larger_than_the_budget),
 		cmocka_unit_test(test_invented_publishers),
