@@ -8,6 +8,10 @@
  * a number, which is looked up among the live sessions under one lock: a number that is gone is
  * ignored. Subscriptions are never destroyed on a live connection: cnats up to 3.6 uses one without
  * holding it while a message comes in.
+ *
+ * What a delivering thread of cnats destroys after the library was closed is never freed. A thread
+ * says when it has brought its last message, but not when it has let go of those it did not bring:
+ * that is known from the end of the thread.
  */
 #include "common/nats/link_session.h"
 
@@ -23,6 +27,7 @@
 #define PING_INTERVAL_MS   10000
 #define PINGS_UNANSWERED   2
 #define WRITE_DEADLINE_MS  10000
+#define DELIVERIES_END_MS  500 /* where a pool of cnats delivers, its threads do not end */
 
 /* What a number given to cnats stands for. */
 struct tap {
@@ -48,6 +53,9 @@ struct link_session {
 static pthread_mutex_t taps_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct tap *taps;
 static uintptr_t last_tap;
+
+static pthread_once_t delivery_once = PTHREAD_ONCE_INIT;
+static pthread_key_t delivery; /* of a thread that has brought its last message: its number */
 
 /* --- The fate. */
 
@@ -105,6 +113,7 @@ static void set_connecting(struct link_fate *fate, bool is_connecting)
 		fate->lost[0] = '\0';
 		fate->closed = false;
 		fate->cut = false;
+		fate->deliveries = 0;
 	}
 	fate->connecting_ms = is_connecting ? clock_mono_ms() : 0;
 	uv_mutex_unlock(&fate->lock);
@@ -241,6 +250,35 @@ static void on_closed(natsConnection *connection, void *closure)
 	pthread_mutex_unlock(&taps_lock);
 }
 
+static void on_delivery_thread_end(void *closure)
+{
+	struct tap *tap;
+
+	pthread_mutex_lock(&taps_lock);
+	tap = tap_find(closure);
+	if (tap != NULL) {
+		struct link_fate *fate = tap->session->options.fate;
+
+		uv_mutex_lock(&fate->lock);
+		fate->deliveries--;
+		uv_cond_signal(&fate->wake);
+		uv_mutex_unlock(&fate->lock);
+	}
+	pthread_mutex_unlock(&taps_lock);
+}
+
+static void make_delivery_key(void)
+{
+	/* Fails for want of keys only, of which there are a thousand. */
+	if (pthread_key_create(&delivery, on_delivery_thread_end) != 0)
+		abort();
+}
+
+static void on_last_delivery(void *closure)
+{
+	(void)pthread_setspecific(delivery, closure);
+}
+
 /* --- Connecting. */
 
 static natsStatus set_servers(natsOptions *options, const struct link_servers *servers)
@@ -321,6 +359,23 @@ static void lose_connect(const struct link_session_options *options, natsStatus 
 	buf_free(&why);
 }
 
+/* So that the end of its thread can be awaited; one that is closed already has nothing to bring. */
+static void watch_delivery(
+	struct link_session *session, natsSubscription *subscription, void *closure)
+{
+	struct link_fate *fate = session->options.fate;
+
+	pthread_once(&delivery_once, make_delivery_key);
+	uv_mutex_lock(&fate->lock);
+	fate->deliveries++;
+	uv_mutex_unlock(&fate->lock);
+	if (natsSubscription_SetOnCompleteCB(subscription, on_last_delivery, closure) == NATS_OK)
+		return;
+	uv_mutex_lock(&fate->lock);
+	fate->deliveries--;
+	uv_mutex_unlock(&fate->lock);
+}
+
 static natsStatus subscribe(struct link_session *session, const char *subject, uint64_t inbox)
 {
 	natsSubscription *subscription = NULL;
@@ -333,6 +388,7 @@ static natsStatus subscribe(struct link_session *session, const char *subject, u
 	session->subscriptions = xreallocarray(session->subscriptions,
 		session->subscription_count + 1, sizeof(*session->subscriptions));
 	session->subscriptions[session->subscription_count++] = subscription;
+	watch_delivery(session, subscription, closure);
 	/* Pulls and unacked publishes bound what can wait; dropping here would lose acks. */
 	return natsSubscription_SetPendingLimits(subscription, -1, -1);
 }
@@ -486,16 +542,25 @@ void link_session_flush(struct link_session *session, int64_t timeout_ms)
 		(void)natsConnection_FlushTimeout(session->connection, timeout_ms);
 }
 
+/* Until cnats calls back no more, and its threads are gone. */
+static void await_end(struct link_fate *fate)
+{
+	uint64_t until_ms, now_ms;
+
+	uv_mutex_lock(&fate->lock);
+	while (!fate->closed)
+		uv_cond_wait(&fate->wake, &fate->lock);
+	until_ms = clock_mono_ms() + DELIVERIES_END_MS;
+	while (fate->deliveries > 0 && (now_ms = clock_mono_ms()) < until_ms)
+		uv_cond_timedwait(&fate->wake, &fate->lock, (until_ms - now_ms) * 1000000);
+	uv_mutex_unlock(&fate->lock);
+}
+
 void link_session_close(struct link_session *session)
 {
-	struct link_fate *fate = session->options.fate;
-
 	if (session->connection != NULL) {
 		natsConnection_Close(session->connection);
-		uv_mutex_lock(&fate->lock);
-		while (!fate->closed)
-			uv_cond_wait(&fate->wake, &fate->lock);
-		uv_mutex_unlock(&fate->lock);
+		await_end(session->options.fate);
 	}
 	taps_remove(session);
 	for (size_t i = 0; i < session->subscription_count; i++)

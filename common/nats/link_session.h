@@ -16,6 +16,7 @@ struct link_fate {
 	uint64_t connecting_ms;     /* since when, by the monotonic clock; 0: not connecting */
 	bool cut;                   /* by the watchdog, while connecting */
 	bool closed;                /* cnats calls back no more */
+	size_t deliveries;          /* threads of cnats that bring messages */
 	char lost[LINK_TEXT_BYTES]; /* why it has to end; "" while it is good */
 };
 void link_fate_init(struct link_fate *fate);

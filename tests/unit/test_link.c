@@ -292,6 +292,25 @@ static void test_many(void **state)
 	close_link(&f);
 }
 
+/* What cnats has not yet delivered is freed all the same; the sanitizer watches. */
+static void test_closed_under_traffic(void **state)
+{
+	enum { ROUNDS = 10, MANY = 2000 };
+	struct nats_outgoing *message = message_of("nobody.there", "x");
+
+	(void)state;
+	for (int round = 0; round < ROUNDS; round++) {
+		struct fixture f;
+
+		open_all(&f);
+		for (int i = 0; i < MANY; i++)
+			nats_link_request(f.link, message, 15000, on_reply, &f);
+		RUN_UNTIL(&f, f.answers > 0);
+		close_link(&f);
+	}
+	nats_outgoing_unref(message);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -306,6 +325,7 @@ int main(void)
 		cmocka_unit_test(test_silent_server),
 		cmocka_unit_test(test_timeout_and_cancel),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_closed_under_traffic),
 	};
 
 	return cmocka_run_group_tests(tests, setup_server, teardown_server);
