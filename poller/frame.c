@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A body goes out in the encoding it came in unless `compression` or the size bound says otherwise.
+ * It is encoded at the last moment before it leaves, when it is known what a delta may refer to.
  * Re-encoding never loses a scrape: a body that cannot be decoded goes as it came, and the
  * receiver, which is the one that parses, says what is wrong with it.
  */
@@ -18,6 +19,7 @@ static const int levels[] = {
 	[ENCODING_IDENTITY] = 0,
 	[ENCODING_GZIP] = 6,
 	[ENCODING_ZSTD] = 3,
+	[ENCODING_ZSTD_DELTA] = 3,
 };
 
 void frame_format_size(uint64_t bytes, struct buf *out)
@@ -42,35 +44,82 @@ void frame_format_size(uint64_t bytes, struct buf *out)
 	buf_appendf(out, "%" PRIu64 "B", bytes);
 }
 
+bool frame_text(const struct frame_maker *maker, const struct scrape *scrape, struct buf *plain,
+	struct slice *text)
+{
+	*text = buf_slice(&scrape->body);
+	if (scrape->wire.encoding == ENCODING_IDENTITY)
+		return true;
+	if (codec_decode(maker->codec, scrape->wire.encoding, *text, DECODED_MAX_BYTES, plain) !=
+		CODEC_OK)
+		return false;
+	*text = buf_slice(plain);
+	return true;
+}
+
+static void replace_body(struct scrape *scrape, struct buf *body, enum encoding encoding)
+{
+	buf_free(&scrape->body);
+	scrape->body = buf_take(body);
+	scrape->wire.encoding = encoding;
+}
+
+static void note_time(const struct frame_maker *maker, uint64_t start_us)
+{
+	series_observe(maker->compress_seconds, (double)(clock_mono_us() - start_us) / 1e6);
+}
+
 /* Leaves the scrape as it is where the body cannot be decoded. */
 static void recode(const struct frame_maker *maker, struct scrape *scrape, enum encoding wanted)
 {
 	uint64_t start_us = clock_mono_us();
 	struct buf plain = {0}, out = {0};
-	struct slice text = buf_slice(&scrape->body);
+	struct slice text;
 
 	if (scrape->wire.encoding == wanted || scrape->body.len == 0)
 		return;
-	if (scrape->wire.encoding != ENCODING_IDENTITY) {
-		if (codec_decode(maker->codec, scrape->wire.encoding, text, DECODED_MAX_BYTES,
-			    &plain) != CODEC_OK)
-			goto out;
-		text = buf_slice(&plain);
+	if (frame_text(maker, scrape, &plain, &text) &&
+		codec_encode(maker->codec, wanted, levels[wanted], text, &out, NULL) == 0) {
+		replace_body(scrape, &out, wanted);
+		note_time(maker, start_us);
 	}
-	if (codec_encode(maker->codec, wanted, levels[wanted], text, &out, NULL) < 0)
-		goto out;
-	buf_free(&scrape->body);
-	scrape->body = buf_take(&out);
-	scrape->wire.encoding = wanted;
-	series_observe(maker->compress_seconds, (double)(clock_mono_us() - start_us) / 1e6);
-out:
 	buf_free(&plain);
 	buf_free(&out);
 }
 
-/* Where deltas against a keyframe will be made too: the last moment before a frame leaves. */
-static void encode_body(const struct frame_maker *maker, struct scrape *scrape)
+/* Leaves the scrape as it is also where it is no larger than the delta. */
+static void refer(const struct frame_maker *maker, struct scrape *scrape, struct frame_key *key)
 {
+	uint64_t start_us = clock_mono_us();
+	struct buf plain = {0}, out = {0};
+	struct slice text;
+
+	if (frame_text(maker, scrape, &plain, &text) &&
+		codec_encode_delta(maker->codec, key->text, levels[ENCODING_ZSTD_DELTA], text, &out,
+			NULL) == 0 &&
+		out.len < scrape->body.len) {
+		key->delta_bytes = out.len;
+		key->text_bytes = text.len;
+		scrape->wire.key_time_ms = key->time_ms;
+		replace_body(scrape, &out, ENCODING_ZSTD_DELTA);
+		note_time(maker, start_us);
+	}
+	buf_free(&plain);
+	buf_free(&out);
+}
+
+void frame_pack(const struct frame_maker *maker, struct scrape *scrape)
+{
+	if (scrape->wire.encoding == ENCODING_IDENTITY)
+		recode(maker, scrape, ENCODING_ZSTD);
+}
+
+/* What the target compressed is not compressed again for a few bytes. */
+static void encode_body(
+	const struct frame_maker *maker, struct scrape *scrape, struct frame_key *key)
+{
+	if (key != NULL)
+		refer(maker, scrape, key);
 	switch (maker->compression) {
 	case COMPRESSION_PASSTHROUGH:
 		break;
@@ -79,6 +128,9 @@ static void encode_body(const struct frame_maker *maker, struct scrape *scrape)
 		break;
 	case COMPRESSION_ZSTD:
 		recode(maker, scrape, ENCODING_ZSTD);
+		break;
+	case COMPRESSION_DELTA:
+		frame_pack(maker, scrape);
 		break;
 	}
 }
@@ -94,7 +146,7 @@ static size_t message_bytes(const struct wire_headers *headers, size_t body_byte
 	return bytes;
 }
 
-/* The scrape keeps its body unless FRAME_WHOLE is returned. */
+/* The scrape keeps its body unless FRAME_MADE is returned. */
 static enum frame_outcome build(
 	struct scrape *scrape, size_t max_bytes, struct nats_outgoing **message)
 {
@@ -113,7 +165,7 @@ static enum frame_outcome build(
 	if (max_bytes == 0 || message_bytes(&headers, scrape->body.len) <= max_bytes) {
 		*message = nats_outgoing_new(subject, &headers, &scrape->body);
 		scrape->frame_bytes = nats_outgoing_bytes(*message);
-		outcome = FRAME_WHOLE;
+		outcome = FRAME_MADE;
 	}
 	wire_headers_fini(&headers);
 	return outcome;
@@ -138,12 +190,12 @@ static void fail_too_large(struct scrape *scrape, size_t came_bytes, size_t max_
 }
 
 enum frame_outcome frame_make(const struct frame_maker *maker, struct scrape *scrape,
-	size_t max_bytes, struct nats_outgoing **message)
+	struct frame_key *key, size_t max_bytes, struct nats_outgoing **message)
 {
 	size_t came_bytes = scrape->body.len;
 	enum frame_outcome outcome;
 
-	encode_body(maker, scrape);
+	encode_body(maker, scrape, key);
 	outcome = build(scrape, max_bytes, message);
 	if (outcome != FRAME_TOO_LARGE)
 		return outcome;
@@ -153,5 +205,5 @@ enum frame_outcome frame_make(const struct frame_maker *maker, struct scrape *sc
 		return outcome;
 	fail_too_large(scrape, came_bytes, max_bytes);
 	outcome = build(scrape, max_bytes, message);
-	return outcome == FRAME_WHOLE ? FRAME_TOO_LARGE : FRAME_IMPOSSIBLE;
+	return outcome == FRAME_MADE ? FRAME_TOO_LARGE : FRAME_IMPOSSIBLE;
 }

@@ -158,6 +158,7 @@ static void drain(void *state)
 
 	poller->is_draining = true;
 	scraper_drain(poller->scraper);
+	outbox_drain(poller->outbox);
 	check_drained(poller);
 }
 

@@ -6,12 +6,15 @@
  * the queue takes the rest.
  *
  *	push -> queue -> pump: frame_make -> sent -> acked: gone
- *	           ^                           |
- *	           '--- up 0 in its place -----'  refused, once
+ *	         ^   ^    |                   |
+ *	         |   |    v                   |
+ *	         |   '- waiting for its keyframe's ack, KEYFRAMES_PATIENCE_MS at most
+ *	         '------ up 0 in its place ---'  refused, once
+ *
+ * What has waited goes to the head of the queue: it is older than what is there of its target.
  */
-#include "poller/outbox.h"
+#include "poller/outbox_internal.h"
 
-#include "common/core/log.h"
 #include "poller/metrics.h"
 #include "poller/target.h"
 
@@ -21,19 +24,8 @@
 /* Held beside a message sent: its scrape, its headers apart, what publisher and link remember. */
 #define SENT_OVERHEAD_BYTES 1024
 
-STAILQ_HEAD(scrape_queue, scrape);
-LIST_HEAD(scrape_set, scrape);
-
-enum drop_reason {
-	DROP_QUEUE_FULL,
-	DROP_TOO_LARGE,
-	DROP_IMPOSSIBLE,
-	DROP_REFUSED,
-	DROP_DENIED,
-	DROP_DUPLICATE,
-	DROP_SHUTDOWN,
-	DROP_REASON_COUNT,
-};
+/* Of queue_bytes, what may wait uncompressed. */
+#define LOOSE_PART 8
 
 static const char *const drop_reasons[DROP_REASON_COUNT] = {
 	[DROP_QUEUE_FULL] = "queue_full",
@@ -43,23 +35,6 @@ static const char *const drop_reasons[DROP_REASON_COUNT] = {
 	[DROP_DENIED] = "denied",
 	[DROP_DUPLICATE] = "duplicate",
 	[DROP_SHUTDOWN] = "shutdown",
-};
-
-struct outbox {
-	struct outbox_options options;
-	struct publisher *publisher;
-	struct frame_maker maker;
-	uv_timer_t resume;
-	struct scrape_queue queue;
-	struct scrape_set sent;
-	size_t queue_count, sent_count;
-	uint64_t queue_bytes, sent_bytes;
-	struct series *dropped[DROP_REASON_COUNT];
-	struct series *published, *published_bytes, *publish_seconds, *duplicates;
-	struct log_limit full_limit, frame_limit, refused_limit, denied_limit, duplicate_limit;
-	void (*on_closed)(void *arg);
-	void *closed_arg;
-	int to_close; /* handles and the publisher */
 };
 
 static const char *job_of(const struct scrape *scrape)
@@ -92,10 +67,11 @@ static struct scrape *dequeue(struct outbox *outbox)
 	return scrape;
 }
 
-static void remember_sent(struct outbox *outbox, struct scrape *scrape)
+void outbox_remember_sent(struct outbox *outbox, struct scrape *scrape)
 {
 	LIST_INSERT_HEAD(&outbox->sent, scrape, siblings);
 	outbox->sent_count++;
+	outbox->sent_keyframes += scrape->is_keyframe;
 	outbox->sent_bytes += scrape->frame_bytes + SENT_OVERHEAD_BYTES;
 }
 
@@ -103,6 +79,7 @@ static void forget_sent(struct outbox *outbox, struct scrape *scrape)
 {
 	LIST_REMOVE(scrape, siblings);
 	outbox->sent_count--;
+	outbox->sent_keyframes -= scrape->is_keyframe;
 	outbox->sent_bytes -= scrape->frame_bytes + SENT_OVERHEAD_BYTES;
 }
 
@@ -117,8 +94,9 @@ static bool has_room(const struct outbox *outbox)
 static uint64_t queue_limit(const struct outbox *outbox)
 {
 	uint64_t limit = outbox->options.settings->queue_bytes;
+	uint64_t used = outbox->sent_bytes + outbox->waiting_bytes;
 
-	return outbox->sent_bytes < limit / 2 ? limit - outbox->sent_bytes : limit / 2;
+	return used < limit / 2 ? limit - used : limit / 2;
 }
 
 static void tell_if_idle(struct outbox *outbox)
@@ -127,14 +105,39 @@ static void tell_if_idle(struct outbox *outbox)
 		outbox->options.on_idle(outbox->options.arg);
 }
 
-/* Makes the frame of a scrape just dequeued and sends it. */
+static void on_resume(uv_timer_t *timer);
+
+void outbox_resume(struct outbox *outbox)
+{
+	uv_timer_start(&outbox->resume, on_resume, 0, 0);
+}
+
+static void count_frame(
+	struct outbox *outbox, const struct scrape *scrape, const struct frame_key *key)
+{
+	enum encoding encoding = scrape->wire.up ? scrape->wire.encoding : ENCODING_UNKNOWN;
+
+	series_inc(outbox->frames[encoding]);
+	series_add(outbox->frame_bytes[encoding], (double)scrape->frame_bytes);
+	if (scrape->has_waited)
+		series_inc(key->delta_bytes > 0 ? outbox->waited_refer : outbox->waited_whole);
+	if (key->delta_bytes > 0)
+		keyframes_note_delta(outbox->keys, scrape, key->delta_bytes, key->text_bytes);
+}
+
+/* Makes the frame of a scrape just dequeued and sends it, or its keyframe first. */
 static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 {
+	size_t max_bytes = publisher_max_message_bytes(outbox->publisher);
+	struct frame_key key = {.text = SLICE("")};
 	struct nats_outgoing *message;
-	enum frame_outcome outcome = frame_make(
-		&outbox->maker, scrape, publisher_max_message_bytes(outbox->publisher), &message);
+	enum frame_outcome outcome;
 
-	if (outcome != FRAME_WHOLE) {
+	if (outbox->keys != NULL && outbox_consult_keyframes(outbox, scrape, &key))
+		return;
+	outcome = frame_make(
+		&outbox->maker, scrape, key.text.len > 0 ? &key : NULL, max_bytes, &message);
+	if (outcome != FRAME_MADE) {
 		series_inc(outbox->dropped[outcome == FRAME_TOO_LARGE ? DROP_TOO_LARGE
 								      : DROP_IMPOSSIBLE]);
 		log_limited(&outbox->frame_limit, LOG_WARN, "scrape cannot be published",
@@ -145,12 +148,11 @@ static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 		scrape_free(scrape);
 		return;
 	}
-	remember_sent(outbox, scrape);
+	count_frame(outbox, scrape, &key);
+	outbox_remember_sent(outbox, scrape);
 	publisher_send(outbox->publisher, message, scrape);
 	nats_outgoing_unref(message);
 }
-
-static void on_resume(uv_timer_t *timer);
 
 static void pump(struct outbox *outbox)
 {
@@ -159,7 +161,7 @@ static void pump(struct outbox *outbox)
 			return;
 		send_scrape(outbox, dequeue(outbox));
 	}
-	uv_timer_start(&outbox->resume, on_resume, 0, 0);
+	outbox_resume(outbox);
 }
 
 static void on_resume(uv_timer_t *timer)
@@ -174,7 +176,8 @@ static void on_room(void *arg)
 {
 	struct outbox *outbox = arg;
 
-	uv_timer_start(&outbox->resume, on_resume, 0, 0);
+	outbox_watch_stream(outbox);
+	outbox_resume(outbox);
 }
 
 static void drop_oldest(struct outbox *outbox)
@@ -194,6 +197,9 @@ static void prepare_to_wait(struct outbox *outbox, struct scrape *scrape)
 {
 	struct buf size = {0}, limit = {0};
 
+	/* Bodies that came as text since that is best for deltas would fill it soon. */
+	if (outbox->keys != NULL && outbox->queue_bytes > queue_limit(outbox) / LOOSE_PART)
+		frame_pack(&outbox->maker, scrape);
 	scrape_trim(scrape);
 	if (scrape_bytes(scrape) <= queue_limit(outbox))
 		return;
@@ -218,7 +224,7 @@ void outbox_push(struct outbox *outbox, struct scrape **scrape)
 		prepare_to_wait(outbox, newest);
 	enqueue(outbox, newest, false);
 	pump(outbox);
-	while (outbox->queue_bytes > queue_limit(outbox))
+	while (outbox->queue_bytes > queue_limit(outbox) && !STAILQ_EMPTY(&outbox->queue))
 		drop_oldest(outbox);
 }
 
@@ -267,13 +273,9 @@ static void on_denied(struct outbox *outbox, struct scrape *scrape, const char *
 	scrape_free(scrape);
 }
 
-static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const char *reason,
-	double ack_seconds)
+static void on_scrape_done(struct outbox *outbox, struct scrape *scrape,
+	enum publish_outcome outcome, const char *reason, double ack_seconds)
 {
-	struct outbox *outbox = arg;
-	struct scrape *scrape = cookie;
-
-	forget_sent(outbox, scrape);
 	switch (outcome) {
 	case PUBLISH_ACKED:
 		on_acked(outbox, scrape, ack_seconds);
@@ -288,9 +290,24 @@ static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const
 		on_denied(outbox, scrape, reason);
 		break;
 	}
+}
+
+static void on_done(void *arg, void *cookie, enum publish_outcome outcome, const char *reason,
+	double ack_seconds)
+{
+	struct outbox *outbox = arg;
+	struct scrape *scrape = cookie;
+
+	forget_sent(outbox, scrape);
+	if (outbox->keys != NULL && outcome == PUBLISH_ACKED)
+		keyframes_note_ack(outbox->keys, publisher_ack(outbox->publisher));
+	if (scrape->is_keyframe)
+		outbox_on_keyframe_done(outbox, scrape, outcome, ack_seconds);
+	else
+		on_scrape_done(outbox, scrape, outcome, reason, ack_seconds);
 	/* The publisher tells of its own room only. */
 	if (!STAILQ_EMPTY(&outbox->queue) && has_room(outbox))
-		uv_timer_start(&outbox->resume, on_resume, 0, 0);
+		outbox_resume(outbox);
 	tell_if_idle(outbox);
 }
 
@@ -300,6 +317,16 @@ static void resolve_series(struct outbox *outbox)
 
 	for (size_t i = 0; i < DROP_REASON_COUNT; i++)
 		outbox->dropped[i] = metrics_series(metrics, PM_DROPPED, drop_reasons[i]);
+	for (size_t i = 0; i < ENCODING_UNKNOWN; i++) {
+		const char *name = encoding_name((enum encoding)i);
+
+		outbox->frames[i] = metrics_series(metrics, PM_FRAMES, name);
+		outbox->frame_bytes[i] = metrics_series(metrics, PM_FRAME_BYTES, name);
+	}
+	outbox->frames[ENCODING_UNKNOWN] = metrics_series(metrics, PM_FRAMES, "none");
+	outbox->frame_bytes[ENCODING_UNKNOWN] = metrics_series(metrics, PM_FRAME_BYTES, "none");
+	outbox->waited_refer = metrics_series(metrics, PM_FRAMES_WAITED, "refer");
+	outbox->waited_whole = metrics_series(metrics, PM_FRAMES_WAITED, "whole");
 	outbox->published = metrics_plain(metrics, PM_PUBLISHED);
 	outbox->published_bytes = metrics_plain(metrics, PM_PUBLISHED_BYTES);
 	outbox->publish_seconds = metrics_plain(metrics, PM_PUBLISH_SECONDS);
@@ -332,13 +359,16 @@ struct outbox *outbox_open(const struct outbox_options *options)
 	};
 	uv_timer_init(options->loop, &outbox->resume);
 	outbox->resume.data = outbox;
+	uv_timer_init(options->loop, &outbox->patience);
+	outbox->patience.data = outbox;
+	outbox_open_keyframes(outbox);
 	outbox->publisher = publisher_open(options->loop, &publisher_options);
 	return outbox;
 }
 
 bool outbox_is_idle(const struct outbox *outbox)
 {
-	return outbox->queue_count == 0 && outbox->sent_count == 0;
+	return outbox->queue_count == 0 && outbox->waiting_count == 0 && outbox->sent_count == 0;
 }
 
 bool outbox_is_ready(const struct outbox *outbox, struct buf *why)
@@ -352,11 +382,15 @@ void outbox_collect(struct outbox *outbox)
 	const struct publisher_counts *counts = publisher_counts(outbox->publisher);
 
 	series_set(metrics_plain(metrics, PM_UNACKED), (double)outbox->sent_count);
-	series_set(metrics_plain(metrics, PM_QUEUE_SCRAPES), (double)outbox->queue_count);
-	series_set(metrics_plain(metrics, PM_QUEUE_BYTES), (double)outbox->queue_bytes);
+	series_set(metrics_plain(metrics, PM_QUEUE_SCRAPES),
+		(double)(outbox->queue_count + outbox->waiting_count));
+	series_set(metrics_plain(metrics, PM_QUEUE_BYTES),
+		(double)(outbox->queue_bytes + outbox->waiting_bytes));
 	series_set(metrics_plain(metrics, PM_STREAM_READY), outbox_is_ready(outbox, NULL));
 	series_set(metrics_plain(metrics, PM_PUBLISH_ERRORS), (double)counts->errors);
 	series_set(metrics_plain(metrics, PM_PUBLISH_RETRIES), (double)counts->retries);
+	if (outbox->keys != NULL)
+		keyframes_collect(outbox->keys);
 }
 
 static void on_part_closed(struct outbox *outbox)
@@ -366,6 +400,7 @@ static void on_part_closed(struct outbox *outbox)
 
 	if (--outbox->to_close > 0)
 		return;
+	keyframes_free(outbox->keys);
 	free(outbox);
 	on_closed(arg);
 }
@@ -375,16 +410,18 @@ static void on_timer_closed(uv_handle_t *handle)
 	on_part_closed(handle->data);
 }
 
-static void on_publisher_closed(void *arg)
+static void on_other_closed(void *arg)
 {
 	on_part_closed(arg);
 }
 
 static void drop_all(struct outbox *outbox)
 {
-	size_t count = outbox->queue_count + outbox->sent_count;
+	size_t count;
 	struct scrape *scrape;
 
+	outbox_drain(outbox);
+	count = outbox->queue_count + outbox->sent_count - outbox->sent_keyframes;
 	if (count > 0)
 		log_warn("scrapes are lost that the stream has not acknowledged",
 			LOG_I("count", count));
@@ -401,8 +438,11 @@ void outbox_close(struct outbox *outbox, void (*on_closed)(void *arg), void *arg
 {
 	outbox->on_closed = on_closed;
 	outbox->closed_arg = arg;
-	outbox->to_close = 2;
+	outbox->to_close = outbox->watch != NULL ? 4 : 3;
 	drop_all(outbox);
-	publisher_close(outbox->publisher, on_publisher_closed, outbox);
+	publisher_close(outbox->publisher, on_other_closed, outbox);
+	if (outbox->watch != NULL)
+		stream_watch_close(outbox->watch, on_other_closed, outbox);
 	uv_close((uv_handle_t *)&outbox->resume, on_timer_closed);
+	uv_close((uv_handle_t *)&outbox->patience, on_timer_closed);
 }

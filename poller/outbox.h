@@ -2,10 +2,10 @@
 #ifndef PS_POLLER_OUTBOX_H
 #define PS_POLLER_OUTBOX_H
 /*
- * Scrapes on their way into the stream: those that wait for NATS, oldest first, and those sent
- * whose fate is not known. Both together keep to queue_bytes: beyond it the oldest that wait are
- * dropped and counted. It owns the publisher. Frames are made when they leave the queue. Loop
- * thread.
+ * Scrapes on their way into the stream: those that wait for NATS, oldest first, those that wait
+ * for their keyframe's acknowledgement, and those sent whose fate is not known. All together keep
+ * to queue_bytes: beyond it the oldest that wait are dropped and counted. It owns the publisher.
+ * Frames are made when they leave the queue. Loop thread.
  */
 #include "common/nats/publisher.h"
 #include "poller/frame.h"
@@ -34,6 +34,9 @@ bool outbox_is_idle(const struct outbox *outbox);
 
 /* False, with the reason in `why`, while nothing can be published. */
 bool outbox_is_ready(const struct outbox *outbox, struct buf *why);
+
+/* Nothing waits for keyframes any more: before the end, what is there is to leave. */
+void outbox_drain(struct outbox *outbox);
 
 /* Brings the gauges up to date. */
 void outbox_collect(struct outbox *outbox);

@@ -229,10 +229,5 @@ size_t scrape_bytes(const struct scrape *scrape)
 
 void scrape_trim(struct scrape *scrape)
 {
-	struct buf *body = &scrape->body;
-
-	if (body->len == 0 || body->capacity == body->len)
-		return;
-	body->ptr = xreallocarray(body->ptr, body->len, 1);
-	body->capacity = body->len;
+	buf_trim(&scrape->body);
 }

@@ -14,13 +14,15 @@
 struct target;
 
 struct scrape {
-	STAILQ_ENTRY(scrape) next;   /* the outbox's, while it waits */
+	STAILQ_ENTRY(scrape) next;   /* the outbox's or the keyframes', while it waits */
 	LIST_ENTRY(scrape) siblings; /* the outbox's, while it is unacked */
 	const struct target *target; /* outlives the scrape */
 	struct wire_scrape wire;     /* without labels: those stay with the target */
 	struct buf body;             /* empty once it has been sent */
 	size_t frame_bytes;          /* of the message sent */
 	bool is_substitute;          /* stands for one that the stream refused */
+	bool is_keyframe;            /* stands for a keyframe among those sent */
+	bool has_waited;             /* for a keyframe: not again */
 };
 
 enum scrape_outcome {

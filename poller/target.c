@@ -47,15 +47,24 @@ static size_t wire_limit(uint64_t decoded_limit_bytes)
 	return decoded_limit_bytes > SIZE_MAX ? SIZE_MAX : (size_t)decoded_limit_bytes;
 }
 
-static void job_init(
-	struct target_job *job, const struct job_settings *settings, struct metrics *metrics)
+/* gzip only stands in the way of deltas, at the cost of both ends. */
+static bool wants_gzip(const struct job_settings *job, const struct settings *settings)
+{
+	if (job->enable_compression == ASK_AS_COMPRESSION_NEEDS)
+		return settings->compression != COMPRESSION_DELTA;
+	return job->enable_compression == ASK_FOR_GZIP;
+}
+
+static void job_init(struct target_job *job, const struct job_settings *settings,
+	const struct settings *all, struct metrics *metrics)
 {
 	const char *name = settings->name;
 
 	job->settings = settings;
 	job->timeout_header = timeout_header(settings->scrape_timeout_ms);
 	job->headers[0] = "Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1";
-	job->headers[1] = "Accept-Encoding: gzip";
+	job->headers[1] =
+		wants_gzip(settings, all) ? "Accept-Encoding: gzip" : "Accept-Encoding: identity";
 	job->headers[2] = job->timeout_header;
 	job->headers[3] = NULL;
 	job->body_limit_bytes = wire_limit(settings->body_size_limit_bytes);
@@ -103,7 +112,7 @@ static int add_job(struct target_list *list, const struct job_settings *job_sett
 {
 	struct target_job *job = &list->jobs[list->job_count++];
 
-	job_init(job, job_settings, metrics);
+	job_init(job, job_settings, settings, metrics);
 	for (size_t i = 0; i < job_settings->target_count; i++) {
 		const struct target_settings *target_settings = &job_settings->targets[i];
 		struct target *target = &list->targets[list->target_count++];

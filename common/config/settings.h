@@ -13,7 +13,14 @@
 
 #include <stdio.h>
 
-enum settings_compression { COMPRESSION_PASSTHROUGH, COMPRESSION_GZIP, COMPRESSION_ZSTD };
+enum settings_compression {
+	COMPRESSION_PASSTHROUGH,
+	COMPRESSION_GZIP,
+	COMPRESSION_ZSTD,
+	COMPRESSION_DELTA,
+};
+/* Whether targets are asked for gzip. */
+enum settings_asking { ASK_AS_COMPRESSION_NEEDS, ASK_FOR_GZIP, ASK_FOR_IDENTITY };
 enum settings_storage { STORAGE_FILE, STORAGE_MEMORY };
 enum settings_discard { DISCARD_OLD, DISCARD_NEW };
 
@@ -92,6 +99,7 @@ struct job_settings {
 	size_t param_count;
 	uint64_t body_size_limit_bytes; /* decoded; 0: no limit */
 	bool honor_labels;
+	enum settings_asking enable_compression;
 	struct target_settings *targets; /* of both spellings below, in that order */
 	size_t target_count;
 	struct written_target *written_targets;
@@ -115,8 +123,11 @@ struct settings {
 	struct param_settings *params;
 	size_t param_count;
 	bool honor_labels;
+	enum settings_asking enable_compression;
 	int64_t max_age_ms; /* 0: off */
 	enum settings_compression compression;
+	int64_t keyframe_interval_ms; /* 0: by the scrape interval */
+	uint64_t keyframe_memory_bytes;
 	char *monitor_address;
 	int monitor_port; /* 0: none */
 	int64_t shutdown_timeout_ms;

@@ -20,7 +20,8 @@
 #define NO_PRESENT    .present_offset = CONFIG_NOWHERE
 #define POSITION(s)   .position_offset = offsetof(s, position)
 
-static const char *const compressions[] = {"passthrough", "gzip", "zstd", NULL};
+static const char *const askings[] = {"auto", "true", "false", NULL};
+static const char *const compressions[] = {"passthrough", "gzip", "zstd", "delta", NULL};
 static const char *const storages[] = {"file", "memory", NULL};
 static const char *const discards[] = {"old", "new", NULL};
 
@@ -171,6 +172,13 @@ static const struct config_key job_keys[] = {
 		.flags = CONFIG_INHERIT,
 		.help = "Whether a label of the scraped series wins over the target's label of the "
 			"same name; otherwise it is kept as `exported_<name>`."},
+	{.name = "enable_compression",
+		.type = CONFIG_ENUM,
+		CONFIG_AT(struct job_settings, enable_compression),
+		.flags = CONFIG_INHERIT,
+		.choices = askings,
+		.help = "Whether targets are asked for gzip; `auto`: unless `compression` is "
+			"`delta`."},
 	{.name = "targets",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct job_settings, written_targets),
@@ -544,6 +552,14 @@ static const struct config_key settings_keys[] = {
 		.audience = FOR_POLLER,
 		.help = "Whether a label of the scraped series wins over the target's label of the "
 			"same name; otherwise it is kept as `exported_<name>`."},
+	{.name = "enable_compression",
+		.type = CONFIG_ENUM,
+		CONFIG_AT(struct settings, enable_compression),
+		.fallback = "auto",
+		.choices = askings,
+		.audience = FOR_POLLER,
+		.help = "Whether targets are asked for gzip; `auto`: unless `compression` is "
+			"`delta`, since gzip costs the target more than all that the poller does."},
 	{.name = "global",
 		.type = CONFIG_SECTION,
 		.offset = 0,
@@ -555,10 +571,32 @@ static const struct config_key settings_keys[] = {
 	{.name = "compression",
 		.type = CONFIG_ENUM,
 		CONFIG_AT(struct settings, compression),
-		.fallback = "passthrough",
+		.fallback = "delta",
 		.choices = compressions,
 		.audience = FOR_POLLER,
-		.help = "How scrapes are encoded: as the target sent them, or by the poller."},
+		.help = "How scrapes are encoded: as the target sent them, compressed by the "
+			"poller, or as what differs from a keyframe, a whole scrape of the target "
+			"published now and then."},
+	{.name = "keyframe_interval",
+		.type = CONFIG_DURATION,
+		CONFIG_AT(struct settings, keyframe_interval_ms),
+		.fallback = "0",
+		.fallback_note = "`15m`, or 40 scrapes of the target if that is longer",
+		.min = 0,
+		.max = 366 * 24 * HOUR_MS,
+		.audience = FOR_POLLER,
+		.help = "With `delta`, how often each target gets a new keyframe at least. Never "
+			"above half of what the stream keeps."},
+	{.name = "keyframe_memory",
+		.type = CONFIG_SIZE,
+		CONFIG_AT(struct settings, keyframe_memory_bytes),
+		.fallback = "128MB",
+		.min = MB,
+		.max = INT64_MAX,
+		.audience = FOR_POLLER,
+		.help = "With `delta`, how much memory keyframes may take: about a compressed "
+			"scrape for each target, and what is left for decoded ones, which saves "
+			"time. The scrapes of targets beyond it are published whole."},
 	{.name = "queue_bytes",
 		.type = CONFIG_SIZE,
 		CONFIG_AT(struct settings, queue_bytes),

@@ -97,6 +97,18 @@ void buf_free(struct buf *buf)
 	*buf = (struct buf){0};
 }
 
+void buf_trim(struct buf *buf)
+{
+	if (buf->capacity == buf->len)
+		return;
+	if (buf->len == 0) {
+		buf_free(buf);
+		return;
+	}
+	buf->ptr = xreallocarray(buf->ptr, buf->len, 1);
+	buf->capacity = buf->len;
+}
+
 struct buf buf_take(struct buf *buf)
 {
 	struct buf taken = *buf;

@@ -69,6 +69,9 @@ const char *buf_cstr(struct buf *buf);
 void buf_clear(struct buf *buf);
 void buf_free(struct buf *buf);
 
+/* Gives back what is reserved beyond the content. */
+void buf_trim(struct buf *buf);
+
 /* Moves the content out: `buf` is empty afterwards, the caller owns what is returned. */
 struct buf buf_take(struct buf *buf);
 

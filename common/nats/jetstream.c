@@ -138,6 +138,7 @@ static void copy_subjects(struct string_list *subjects, const json_t *array)
 static int stream_info_from(struct js_stream_info *info, const json_t *root, struct err *err)
 {
 	const json_t *config = json_object_get(root, "config");
+	const json_t *state = json_object_get(root, "state");
 
 	parse_error(&info->error, root);
 	if (info->error.code != 0)
@@ -150,6 +151,8 @@ static int stream_info_from(struct js_stream_info *info, const json_t *root, str
 	info->max_msg_size = get_integer(config, "max_msg_size", -1);
 	info->is_sourced_or_mirror = has_items(json_object_get(config, "sources")) ||
 				     has_items(json_object_get(config, "mirror"));
+	info->first_seq = get_count(state, "first_seq");
+	info->last_seq = get_count(state, "last_seq");
 	copy_subjects(&info->subjects, json_object_get(config, "subjects"));
 	return 0;
 }

@@ -43,6 +43,7 @@ struct js_stream_info {
 	int64_t max_msg_size;        /* -1: none */
 	bool is_sourced_or_mirror;   /* it may take our messages without listing our subjects */
 	char created[64];
+	uint64_t first_seq, last_seq; /* of the messages that it holds */
 };
 int js_stream_info_parse(
 	struct js_stream_info *info, struct slice json, struct err *err) MUST_CHECK;

@@ -79,7 +79,8 @@ struct publisher {
 	struct pending_list pending;
 	size_t unacked;
 	size_t under_way;
-	size_t window; /* how many may be under way while probing */
+	size_t window;                /* how many may be under way while probing */
+	const struct js_pub_ack *ack; /* of the message being finished */
 	struct publisher_counts counts;
 	struct log_limit other_stream_limit;
 
@@ -301,8 +302,10 @@ static void on_acked(struct pending *pending, const struct js_pub_ack *ack)
 		log_limited(&publisher->other_stream_limit, LOG_WARN,
 			"messages are stored by another stream", LOG_S("configured", stream),
 			LOG_S("stream", ack->stream), LOG_S("domain", ack->domain));
+	publisher->ack = ack;
 	finish(pending, ack->duplicate && pending->sends == 1 ? PUBLISH_DUPLICATE : PUBLISH_ACKED,
 		NULL);
+	publisher->ack = NULL;
 	if (publisher->state != PUBLISHER_PROBING)
 		return;
 	if (publisher->window < publisher->unacked)
@@ -555,6 +558,11 @@ void publisher_send(struct publisher *publisher, struct nats_outgoing *message, 
 size_t publisher_unacked(const struct publisher *publisher)
 {
 	return publisher->unacked;
+}
+
+const struct js_pub_ack *publisher_ack(const struct publisher *publisher)
+{
+	return publisher->ack;
 }
 
 const struct publisher_counts *publisher_counts(const struct publisher *publisher)

@@ -7,6 +7,7 @@
  * refused for good. It holds no queue beyond that: its user waits for room. Loop thread. Opened
  * after its link and closed before it.
  */
+#include "common/nats/jetstream.h"
 #include "common/nats/link.h"
 
 struct publisher;
@@ -57,6 +58,10 @@ size_t publisher_max_message_bytes(const struct publisher *publisher);
 void publisher_send(struct publisher *publisher, struct nats_outgoing *message, void *cookie);
 
 size_t publisher_unacked(const struct publisher *publisher);
+
+/* The PubAck behind what on_done is telling, inside it; NULL where there is none. */
+const struct js_pub_ack *publisher_ack(const struct publisher *publisher);
+
 const struct publisher_counts *publisher_counts(const struct publisher *publisher);
 
 /* May be called from inside the callbacks. Drops what is unacked (on_done is not called) and frees

@@ -130,7 +130,8 @@ static void test_stream_info(void **state)
 			      "\"config\":"
 			      "{\"name\":\"S\",\"subjects\":[\"a\",\"a.>\",7],\"max_age\":"
 			      "3600000000000,"
-			      "\"max_msg_size\":-1},\"created\":\"2026-01-02T03:04:05.6Z\"}"),
+			      "\"max_msg_size\":-1},\"created\":\"2026-01-02T03:04:05.6Z\","
+			      "\"state\":{\"first_seq\":7,\"last_seq\":9}}"),
 			&err),
 		0);
 	assert_int_equal(info.error.code, 0);
@@ -140,6 +141,7 @@ static void test_stream_info(void **state)
 	assert_int_equal(info.max_msg_size, -1);
 	assert_false(info.is_sourced_or_mirror);
 	assert_string_equal(info.created, "2026-01-02T03:04:05.6Z");
+	assert_true(info.first_seq == 7 && info.last_seq == 9);
 	js_stream_info_fini(&info);
 	js_stream_info_fini(&info);
 }
