@@ -137,7 +137,6 @@ struct settings {
 	uint64_t max_scrape_bytes;  /* receiver: a decoded body */
 	int64_t max_targets_per_publisher;
 	uint64_t max_publisher_bytes;
-	uint64_t keyframe_memory_bytes; /* receiver: held to decode by */
 	struct stream_settings poller_stream, receiver_stream;
 	struct push_gateway_settings *push_gateways;
 	size_t push_gateway_count;

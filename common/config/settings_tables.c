@@ -593,10 +593,11 @@ static const struct config_key settings_keys[] = {
 		.fallback = "128MB",
 		.min = MB,
 		.max = INT64_MAX,
-		.audience = FOR_POLLER,
-		.help = "With `delta`, how much memory keyframes may take: about a compressed "
-			"scrape for each target, and what is left for decoded ones, which saves "
-			"time. The scrapes of targets beyond it are published whole."},
+		.help = "How much memory keyframes may take: about a compressed scrape for each "
+			"target, and what is left for decoded ones, which saves time. A poller "
+			"publishes the scrapes of targets beyond it whole; a receiver gives up "
+			"the keyframes used longest ago, and looks them up again when they are "
+			"referred to."},
 	{.name = "queue_bytes",
 		.type = CONFIG_SIZE,
 		CONFIG_AT(struct settings, queue_bytes),
@@ -650,16 +651,6 @@ static const struct config_key settings_keys[] = {
 			"their scrapes waiting or on their way, and its groups at the gateway. "
 			"Beyond it what arrives is dropped and counted. All publishers together "
 			"get eight times as much, then each an equal part."},
-	{.name = "keyframe_memory",
-		.type = CONFIG_SIZE,
-		CONFIG_AT(struct settings, keyframe_memory_bytes),
-		.fallback = "128MB",
-		.min = MB,
-		.max = INT64_MAX,
-		.audience = FOR_RECEIVER,
-		.help = "How much memory keyframes may take, compressed: about 10 kB for a target "
-			"of 57 kB. Beyond it the receiver gives up those used longest ago, and "
-			"looks them up again when they are referred to."},
 	{.name = "poller_stream",
 		.type = CONFIG_SECTION,
 		CONFIG_AT(struct settings, poller_stream),

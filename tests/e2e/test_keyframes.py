@@ -27,13 +27,6 @@ KEY = exposition(0)
 
 
 @pytest.fixture
-def client(nats):
-    with nats.connect() as connection:
-        connection.make_stream(STREAM)
-        yield connection
-
-
-@pytest.fixture
 def gateway(world):
     return world.gateway()
 
