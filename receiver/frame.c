@@ -137,7 +137,7 @@ size_t frame_bytes(const struct frame *frame)
 		       (scrape->content_type == NULL ? 0 : strlen(scrape->content_type));
 	size_t message = frame->incoming == NULL ? frame->body.len + frame->subject.len
 						 : nats_incoming_bytes(frame->incoming);
-	size_t keyframe = frame->keyframe == NULL ? 0 : keyframe_bytes(frame->keyframe);
+	size_t keyframe = frame->keyframe == NULL ? 0 : keyframe_encoded_bytes(frame->keyframe);
 
 	return sizeof(*frame) + message + names + words + labels_bytes(&scrape->labels) +
 	       frame->reply.capacity + keyframe;

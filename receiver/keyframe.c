@@ -87,7 +87,7 @@ void keyframe_unref(struct keyframe *keyframe)
 	free(keyframe);
 }
 
-size_t keyframe_bytes(const struct keyframe *keyframe)
+size_t keyframe_encoded_bytes(const struct keyframe *keyframe)
 {
 	return sizeof(*keyframe) + keyframe->len + PIECE_OVERHEAD_BYTES;
 }

@@ -21,7 +21,7 @@ struct keyframe *keyframe_ref(struct keyframe *keyframe);
 void keyframe_unref(struct keyframe *keyframe); /* NULL is allowed */
 
 /* What holding it costs, about, and how much more while it is expanded (0: it need never be). */
-size_t keyframe_bytes(const struct keyframe *keyframe);
+size_t keyframe_encoded_bytes(const struct keyframe *keyframe);
 size_t keyframe_expanded_bytes(const struct keyframe *keyframe);
 
 /* Holds it decoded as well, so that reading it costs nothing; and no more. */

@@ -13,7 +13,7 @@ struct receiver {
 	struct nats_link *link;
 	struct codec *codec;
 	struct tally *tally;
-	struct keyframes *keyframes;
+	struct keyframe_store *keyframes;
 	struct intake **intakes;
 	size_t intake_count;
 	size_t to_drain, to_close;
@@ -37,7 +37,7 @@ static void open_link(struct receiver *receiver, const struct settings *settings
 
 static void open_keyframes(struct receiver *receiver, const struct settings *settings)
 {
-	const struct keyframes_options options = {
+	const struct keyframe_store_options options = {
 		.link = receiver->link,
 		.stream = settings->receiver_stream.stream,
 		.codec = receiver->codec,
@@ -46,7 +46,7 @@ static void open_keyframes(struct receiver *receiver, const struct settings *set
 		.memory_bytes = settings->keyframe_memory_bytes,
 	};
 
-	receiver->keyframes = keyframes_open(&options);
+	receiver->keyframes = keyframe_store_open(&options);
 }
 
 static void open_intakes(struct receiver *receiver, const struct settings *settings)
@@ -121,7 +121,7 @@ static void on_intake_closed(void *arg)
 
 	if (--receiver->to_close > 0)
 		return;
-	keyframes_close(receiver->keyframes);
+	keyframe_store_close(receiver->keyframes);
 	nats_link_close(receiver->link, LINK_CLOSE_TIMEOUT_MS, on_link_closed, receiver);
 }
 
@@ -141,7 +141,7 @@ static bool is_ready(void *state, struct buf *why)
 	for (size_t i = 0; i < receiver->intake_count; i++)
 		if (!intake_is_ready(receiver->intakes[i], why))
 			return false;
-	return keyframes_are_reachable(receiver->keyframes, why);
+	return keyframe_store_is_reachable(receiver->keyframes, why);
 }
 
 static void collect(void *state)
@@ -151,7 +151,7 @@ static void collect(void *state)
 
 	for (size_t i = 0; i < receiver->intake_count; i++)
 		intake_collect(receiver->intakes[i]);
-	keyframes_collect(receiver->keyframes);
+	keyframe_store_collect(receiver->keyframes);
 	series_set(metrics_plain(metrics, RM_NATS_UP), nats_link_is_up(receiver->link));
 	series_set(metrics_plain(metrics, RM_NATS_CONNECTS),
 		(double)nats_link_connects(receiver->link));

@@ -27,7 +27,7 @@ enum frame_fate {
 	FATE_REFUSED,      /* by the sink, for good */
 	FATE_OVER_LIMIT,   /* max_targets_per_publisher */
 	FATE_OVER_BYTES,   /* max_publisher_bytes */
-	/* The keyframe that it refers to is not to be had, see keyframes.h. */
+	/* The keyframe that it refers to is not to be had, see keyframe_store.h. */
 	FATE_KEYFRAME_MISSING,
 	FATE_KEYFRAME_DENIED,
 	FATE_KEYFRAME_CORRUPT,

@@ -75,7 +75,7 @@ static enum keyframe_verdict look(
 	if (!frame_needs_keyframe(frame) ||
 		!newest_wants(waiting->options.newest, frame, clock_wall_ms()))
 		return KEYFRAME_HERE;
-	return keyframes_find(waiting->options.keyframes, key_of(waiting, frame), keyframe);
+	return keyframe_store_find(waiting->options.keyframes, key_of(waiting, frame), keyframe);
 }
 
 /* Queues. */
@@ -131,13 +131,13 @@ static void await_first(struct queue *queue)
 {
 	const struct frame *first = TAILQ_FIRST(&queue->frames);
 
-	keyframes_await(queue->waiting->options.keyframes, key_of(queue->waiting, first),
+	keyframe_store_await(queue->waiting->options.keyframes, key_of(queue->waiting, first),
 		first->publisher, &queue->wait);
 }
 
 static void free_queue(struct queue *queue)
 {
-	keyframes_cancel(&queue->wait);
+	keyframe_store_cancel(&queue->wait);
 	HASH_DELETE(by_subject, queue->waiting->queues, queue);
 	free(queue);
 }

@@ -8,13 +8,13 @@
  * thread.
  */
 #include "receiver/frame.h"
-#include "receiver/keyframes.h"
+#include "receiver/keyframe_store.h"
 #include "receiver/newest.h"
 
 struct waiting;
 
 struct waiting_options {
-	struct keyframes *keyframes;
+	struct keyframe_store *keyframes;
 	struct slice topic;    /* kept by reference */
 	struct newest *newest; /* it judges and takes them, or ends them */
 };

@@ -50,7 +50,7 @@ static void test_forms(void **state)
 		keyframe =
 			keyframe_new(codec, encodings[i], buf_slice(&encoded), body.len, &status);
 		assert_non_null(keyframe);
-		assert_in_range(keyframe_bytes(keyframe), 100, body.len / 4);
+		assert_in_range(keyframe_encoded_bytes(keyframe), 100, body.len / 4);
 		for (int expanded = 1; expanded >= 0; expanded--) {
 			struct slice exposition;
 
@@ -164,7 +164,7 @@ static void test_frames_hold_it(void **state)
 
 	(void)state;
 	frame->keyframe = keyframe_ref(keyframe);
-	assert_int_equal(frame_bytes(frame), before + keyframe_bytes(keyframe));
+	assert_int_equal(frame_bytes(frame), before + keyframe_encoded_bytes(keyframe));
 	keyframe_unref(keyframe);
 	assert_false(frame_needs_keyframe(frame));
 	frame_free(frame);

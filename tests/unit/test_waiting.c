@@ -2,7 +2,7 @@
 /* Frames that wait for their keyframes: order, what asks for one, what is charged, how it ends. */
 #include "receiver/waiting.h"
 
-#include "tests/unit/keyframes_fixture.h"
+#include "tests/unit/keyframe_store_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Keyframes: their form, how they are found, looked up, remembered as lacking, and given up. */
-#include "tests/unit/keyframes_fixture.h"
+#include "tests/unit/keyframe_store_fixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@ struct waiter {
 	int verdicts;
 	enum keyframe_verdict verdict;
 	struct keyframe *keyframe;
-	struct keyframes *asks_again; /* looks for this from inside */
+	struct keyframe_store *asks_again; /* looks for this from inside */
 	enum keyframe_verdict found;
 };
 
@@ -30,7 +30,8 @@ static void on_verdict(
 	if (waiter->asks_again != NULL) {
 		struct keyframe *again = NULL;
 
-		waiter->found = keyframes_find(waiter->asks_again, slice_from(KEY("a")), &again);
+		waiter->found =
+			keyframe_store_find(waiter->asks_again, slice_from(KEY("a")), &again);
 		keyframe_unref(again);
 	}
 }
@@ -39,7 +40,7 @@ static enum keyframe_verdict find(struct store *store, const char *subject)
 {
 	struct keyframe *keyframe = NULL;
 	enum keyframe_verdict verdict =
-		keyframes_find(store->keyframes, slice_from(subject), &keyframe);
+		keyframe_store_find(store->keyframes, slice_from(subject), &keyframe);
 
 	assert_int_equal(keyframe != NULL, verdict == KEYFRAME_HERE);
 	keyframe_unref(keyframe);
@@ -51,7 +52,7 @@ static void await_for(
 {
 	*waiter = (struct waiter){.wait.on_verdict = on_verdict};
 	assert_int_equal(find(store, subject), KEYFRAME_AWAITED);
-	keyframes_await(
+	keyframe_store_await(
 		store->keyframes, slice_from(subject), slice_from(publisher), &waiter->wait);
 	assert_int_equal(waiter->verdicts, 0);
 }
@@ -71,7 +72,7 @@ static void expect(struct waiter *waiter, enum keyframe_verdict verdict)
 
 static double metric(struct store *store, enum receiver_metric id)
 {
-	keyframes_collect(store->keyframes);
+	keyframe_store_collect(store->keyframes);
 	return series_value(metrics_plain(store->metrics, id));
 }
 
@@ -207,7 +208,7 @@ static void test_too_large(void **state)
 	expect(&waiter, KEYFRAME_TOO_LARGE);
 	await(&store, KEY("b"), &waiter);
 	assert_true(store_answer_in(KEY("b"), (struct slice){body.ptr, 100000}, "identity"));
-	assert_true(keyframe_bytes(waiter.keyframe) < 1000);
+	assert_true(keyframe_encoded_bytes(waiter.keyframe) < 1000);
 	expect(&waiter, KEYFRAME_HERE);
 	buf_free(&body);
 	buf_free(&encoded);
@@ -234,7 +235,7 @@ static void test_denied(void **state)
 	assert_int_equal(waiters[1].found, KEYFRAME_DENIED);
 	assert_int_equal(find(&store, KEY("d")), KEYFRAME_DENIED);
 	assert_int_equal(fake_outstanding(NULL), 0);
-	assert_false(keyframes_are_reachable(store.keyframes, &why));
+	assert_false(keyframe_store_is_reachable(store.keyframes, &why));
 	assert_non_null(strstr(buf_cstr(&why), "cannot be looked up"));
 	assert_true(metric(&store, RM_KEYFRAMES_REACHABLE) == 0);
 	assert_true(metric(&store, RM_KEYFRAME_LOOKUPS_PENDING) == 0);
@@ -242,7 +243,7 @@ static void test_denied(void **state)
 	await(&store, KEY("d"), &waiters[0]);
 	assert_true(store_answer(KEY("d"), "body\n"));
 	expect(&waiters[0], KEYFRAME_HERE);
-	assert_true(keyframes_are_reachable(store.keyframes, NULL));
+	assert_true(keyframe_store_is_reachable(store.keyframes, NULL));
 	buf_free(&why);
 	store_close(&store);
 }
@@ -325,9 +326,9 @@ static void test_cancelled(void **state)
 	await(&store, KEY("a"), &one);
 	await(&store, KEY("b"), &two);
 	await(&store, KEY("b"), &three);
-	keyframes_cancel(&one.wait);
-	keyframes_cancel(&one.wait);
-	keyframes_cancel(&two.wait);
+	keyframe_store_cancel(&one.wait);
+	keyframe_store_cancel(&one.wait);
+	keyframe_store_cancel(&two.wait);
 	assert_true(store_answer(KEY("a"), "a\n"));
 	assert_int_equal(one.verdicts, 0);
 	assert_int_equal(find(&store, KEY("a")), KEYFRAME_HERE);
@@ -339,9 +340,9 @@ static void test_cancelled(void **state)
 	await(&store, KEY("c"), &one);
 	fake_up();
 	await(&store, KEY("d"), &two);
-	keyframes_cancel(&two.wait);
+	keyframe_store_cancel(&two.wait);
 	assert_int_equal(find(&store, KEY("d")), KEYFRAME_AWAITED);
-	keyframes_cancel(&one.wait);
+	keyframe_store_cancel(&one.wait);
 	store_close(&store);
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef PS_TESTS_UNIT_KEYFRAMES_FIXTURE_H
-#define PS_TESTS_UNIT_KEYFRAMES_FIXTURE_H
+#ifndef PS_TESTS_UNIT_KEYFRAME_STORE_FIXTURE_H
+#define PS_TESTS_UNIT_KEYFRAME_STORE_FIXTURE_H
 /*
  * A store of keyframes on a link that the test answers for, with a clock that it sets. Include once
  * per program, before cmocka's headers.
  */
-#include "receiver/keyframes.h"
+#include "receiver/keyframe_store.h"
 #include "receiver/metrics.h"
 #include "tests/unit/fake_link.h"
 #include "tests/unit/fake_time.h"
@@ -15,12 +15,12 @@
 struct store {
 	struct codec *codec;
 	struct metrics *metrics;
-	struct keyframes *keyframes;
+	struct keyframe_store *keyframes;
 };
 
 static inline void store_open(struct store *store, uint64_t memory_bytes)
 {
-	struct keyframes_options options = {
+	struct keyframe_store_options options = {
 		.link = &fake_link,
 		.stream = "S",
 		.max_scrape_bytes = 100000,
@@ -30,13 +30,13 @@ static inline void store_open(struct store *store, uint64_t memory_bytes)
 	fake_link_reset();
 	store->codec = options.codec = codec_new();
 	store->metrics = options.metrics = metrics_new(receiver_metric_defs, RM_COUNT);
-	store->keyframes = keyframes_open(&options);
+	store->keyframes = keyframe_store_open(&options);
 	fake_up();
 }
 
 static inline void store_close(struct store *store)
 {
-	keyframes_close(store->keyframes);
+	keyframe_store_close(store->keyframes);
 	metrics_free(store->metrics);
 	codec_free(store->codec);
 	if (fake_link.live_outgoing != 0 || fake_outstanding(NULL) != 0)
