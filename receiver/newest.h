@@ -12,30 +12,11 @@
  *	offer ──> waiting ──begin──> in flight ──end──> acked
  *	             ^ replaced by a newer one    └─retry─> waiting again, unless a newer one waits
  */
+#include "receiver/fate.h"
 #include "receiver/frame.h"
 #include "receiver/shares.h"
 
 struct newest;
-
-/* What became of a frame; each is counted under this reason. */
-enum frame_fate {
-	FATE_DELIVERED,
-	FATE_STALE,        /* older than max_age */
-	FATE_SUPERSEDED,   /* a newer one came before its delivery began, or succeeded */
-	FATE_OUT_OF_ORDER, /* a later sequence with an older time */
-	FATE_REDELIVERED,  /* seen before */
-	FATE_REFUSED,      /* by the sink, for good */
-	FATE_OVER_LIMIT,   /* max_targets_per_publisher */
-	FATE_OVER_BYTES,   /* max_publisher_bytes */
-	/* The keyframe that it refers to is not to be had, see keyframe_store.h. */
-	FATE_KEYFRAME_MISSING,
-	FATE_KEYFRAME_DENIED,
-	FATE_KEYFRAME_CORRUPT,
-	FATE_KEYFRAME_TOO_LARGE,
-	FATE_KEYFRAME_FAILED,
-	FATE_COUNT,
-};
-const char *frame_fate_name(enum frame_fate fate);
 
 /* One target. The sink reads the first part; the rest is newest.c's. */
 struct target {
