@@ -15,7 +15,8 @@
 #include <zstd.h>
 
 #define FILES_MAX  4096
-#define LEVEL_BEST 3
+#define LEVEL_BEST 3 /* as the poller does */
+#define LEVEL_KEY  5
 /* What is beside a body: Ps-Time, Ps-Duration, Ps-Interval, Ps-Key, Content-Encoding, Nats-Msg-Id.
  */
 #define HEADER_BYTES     153
@@ -268,7 +269,7 @@ static void print_wire(struct codec *codec)
 		deltas += (double)delta_bytes(codec, i - i % key_every, i);
 		if (i % key_every != 0)
 			continue;
-		keys += (double)body_bytes(codec, ENCODING_ZSTD, 9, i);
+		keys += (double)body_bytes(codec, ENCODING_ZSTD, LEVEL_KEY, i);
 		key_count++;
 	}
 	wire = deltas + keys + HEADER_BYTES * (double)scrape_count +

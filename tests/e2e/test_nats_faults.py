@@ -163,7 +163,7 @@ def test_a_permission_missing(world, target):
     poller = world.poller(nats, jobs_for(target),
                           stream={"urls": f"nats://poller:p@127.0.0.1:{nats.port}", "create": False})
     receiver = world.receiver(nats, gateway.url, stream={"urls": f"nats://receiver:p@127.0.0.1:{nats.port}"})
-    assert "prometheus.scrape.dc1" in poller.wait_not_ready("permission", 30)
+    assert ".dc1." in poller.wait_not_ready("permission to publish to prometheus.", 30)
     assert "CONSUMER.DURABLE.CREATE" in receiver.wait_not_ready("permission", 30)
     nats.reload(LIMITED % (POLLER_RIGHTS, RECEIVER_RIGHTS + CREATE_RIGHT))
     for daemon in (poller, receiver):

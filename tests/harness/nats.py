@@ -39,6 +39,7 @@ class Nats:
     def __init__(self, port, user=None, password=None, host="127.0.0.1"):
         self.socket = socket.create_connection((host, port), timeout=10)
         self.socket.settimeout(None)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.file = self.socket.makefile("rb")
         self.info = json.loads(self.file.readline().split(b" ", 1)[1])
         self.subscriptions = {}

@@ -83,6 +83,36 @@ static void test_subjects(void **state)
 	setup_fini(&setup);
 }
 
+static void test_gzip_is_asked_for_unless_it_is_in_the_way(void **state)
+{
+	static const struct {
+		enum settings_compression compression;
+		enum settings_asking asking;
+		const char *want;
+	} cases[] = {
+		{COMPRESSION_PASSTHROUGH, ASK_AS_COMPRESSION_NEEDS, "Accept-Encoding: gzip"},
+		{COMPRESSION_ZSTD, ASK_AS_COMPRESSION_NEEDS, "Accept-Encoding: gzip"},
+		{COMPRESSION_DELTA, ASK_AS_COMPRESSION_NEEDS, "Accept-Encoding: identity"},
+		{COMPRESSION_DELTA, ASK_FOR_GZIP, "Accept-Encoding: gzip"},
+		{COMPRESSION_PASSTHROUGH, ASK_FOR_IDENTITY, "Accept-Encoding: identity"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct setup setup;
+		struct target_list list;
+
+		setup_init(&setup);
+		setup.settings.compression = cases[i].compression;
+		setup.settings.jobs[0].enable_compression = cases[i].asking;
+		assert_int_equal(
+			target_list_init(&list, &setup.settings, NULL, setup.metrics, NULL), 0);
+		assert_string_equal(list.jobs[0].headers[1], cases[i].want);
+		target_list_fini(&list);
+		setup_fini(&setup);
+	}
+}
+
 static void test_request_headers(void **state)
 {
 	static const char *const want[] = {
@@ -242,6 +272,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_subjects),
+		cmocka_unit_test(test_gzip_is_asked_for_unless_it_is_in_the_way),
 		cmocka_unit_test(test_request_headers),
 		cmocka_unit_test(test_labels_tell_targets_apart),
 		cmocka_unit_test(test_refused),

@@ -497,6 +497,59 @@ static void test_example_legacy(void **state)
 	codec_free(codec);
 }
 
+static struct buf unhexed(struct slice hex)
+{
+	struct buf out = {0};
+	unsigned byte;
+
+	for (size_t i = 0; i + 1 < hex.len && sscanf(hex.ptr + i, "%2x", &byte) == 1; i += 2)
+		buf_append_char(&out, (char)byte);
+	return out;
+}
+
+static void check_example_key(const struct example *key, const struct wire_scrape *delta)
+{
+	struct wire_subject subject;
+	struct wire_scrape scrape;
+	struct buf want = {0};
+
+	wire_key_subject(
+		&want, SLICE("prometheus"), find_example("scrape").subject, delta->key_time_ms);
+	check_text("subject", buf_slice(&want), key->subject);
+	wire_subject_parse(&subject, SLICE("prometheus"), key->subject);
+	assert_int_equal(subject.kind, WIRE_KEY);
+	assert_int_equal(wire_headers_parse(&scrape, header_table_lookup,
+				 (struct header_table *)&key->headers, NULL),
+		0);
+	assert_true(scrape.time_ms == delta->key_time_ms);
+	assert_true(subject.key_time_ms == delta->key_time_ms);
+	wire_subject_fini(&subject);
+	wire_scrape_fini(&scrape);
+	buf_free(&want);
+}
+
+static void test_example_delta(void **state)
+{
+	struct example key = find_example("key"), delta = find_example("delta");
+	struct buf packed = unhexed(delta.body), body = {0};
+	struct codec *codec = codec_new();
+	struct wire_scrape scrape;
+
+	(void)state;
+	assert_int_equal(wire_headers_parse(&scrape, header_table_lookup, &delta.headers, NULL), 0);
+	assert_int_equal(scrape.encoding, ENCODING_ZSTD_DELTA);
+	check_id(&delta, &scrape);
+	check_written_again(&delta, &scrape, SLICE("web1:9100"));
+	check_example_key(&key, &scrape);
+	assert_int_equal(
+		codec_decode_delta(codec, key.body, buf_slice(&packed), 1000, &body), CODEC_OK);
+	check_text("body", buf_slice(&body), SLICE("# TYPE node_load1 gauge\nnode_load1 0.26\n"));
+	wire_scrape_fini(&scrape);
+	buf_free(&packed);
+	buf_free(&body);
+	codec_free(codec);
+}
+
 /* The hashes that section 3 names. */
 static void test_example_hashes(void **state)
 {
@@ -522,6 +575,7 @@ int main(void)
 		cmocka_unit_test(test_msg_id),
 		cmocka_unit_test(test_example_scrape),
 		cmocka_unit_test(test_example_failed),
+		cmocka_unit_test(test_example_delta),
 		cmocka_unit_test(test_example_legacy),
 		cmocka_unit_test(test_example_hashes),
 	};
