@@ -373,17 +373,20 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 
 bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_ms)
 {
-	const struct target *target = find_target(newest, frame);
+	const struct target *target;
 	struct share *share;
 	bool is_below;
 
+	if (is_stale(newest, frame->age_from_ms, now_ms))
+		return false;
+	target = find_target(newest, frame);
 	if (target != NULL)
 		return held_already(target, frame) == NULL &&
 		       judge(newest, target, frame, now_ms) == FATE_COUNT;
 	share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
 	is_below = (int64_t)share->targets < newest->options.max_targets_per_publisher;
 	shares_put(&newest->shares, share);
-	return is_below && !is_stale(newest, frame->age_from_ms, now_ms);
+	return is_below;
 }
 
 void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate)
