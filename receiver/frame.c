@@ -122,6 +122,8 @@ void frame_shed(struct frame *frame, const char *why)
 	frame->subject = buf_slice(&frame->own_subject);
 	frame->body = (struct slice){"", 0};
 	buf_free(&frame->own_body);
+	keyframe_unref(frame->keyframe);
+	frame->keyframe = NULL;
 	nats_incoming_free(frame->incoming);
 	frame->incoming = NULL;
 	free(frame->scrape.error);
@@ -140,6 +142,7 @@ void frame_free(struct frame *frame)
 	buf_free(&frame->own_subject);
 	buf_free(&frame->own_body);
 	buf_free(&frame->reply);
+	keyframe_unref(frame->keyframe);
 	if (frame->incoming != NULL)
 		nats_incoming_free(frame->incoming);
 	free(frame);
@@ -153,7 +156,37 @@ size_t frame_bytes(const struct frame *frame)
 		       (scrape->content_type == NULL ? 0 : strlen(scrape->content_type));
 	size_t message = frame->incoming == NULL ? frame->body.len + frame->subject.len
 						 : nats_incoming_bytes(frame->incoming);
+	size_t keyframe = frame->keyframe == NULL ? 0 : keyframe_encoded_bytes(frame->keyframe);
 
 	return sizeof(*frame) + message + names + words + labels_bytes(&scrape->labels) +
-	       frame->reply.capacity;
+	       frame->reply.capacity + keyframe;
+}
+
+bool frame_needs_keyframe(const struct frame *frame)
+{
+	return frame->scrape.up && frame->scrape.encoding == ENCODING_ZSTD_DELTA;
+}
+
+static enum codec_status decode_delta(
+	const struct frame *frame, struct codec *codec, size_t limit_bytes, struct buf *out)
+{
+	struct buf scratch = {0};
+	struct slice prefix;
+	enum codec_status status;
+
+	if (frame->keyframe == NULL)
+		return CODEC_CORRUPT;
+	status = keyframe_read(frame->keyframe, codec, &scratch, &prefix);
+	if (status == CODEC_OK)
+		status = codec_decode_delta(codec, prefix, frame->body, limit_bytes, out);
+	buf_free(&scratch);
+	return status;
+}
+
+enum codec_status frame_decode(
+	const struct frame *frame, struct codec *codec, size_t limit_bytes, struct buf *out)
+{
+	if (frame->scrape.encoding == ENCODING_ZSTD_DELTA)
+		return decode_delta(frame, codec, limit_bytes, out);
+	return codec_decode(codec, frame->scrape.encoding, frame->body, limit_bytes, out);
 }

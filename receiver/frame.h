@@ -8,14 +8,20 @@
  */
 #include "common/nats/consumer.h"
 #include "common/wire/wire.h"
+#include "receiver/keyframe.h"
+
+#include <sys/queue.h>
+
+struct share;
 
 struct frame {
 	struct slice subject; /* the target's identity; into the message, or `own_subject` */
 	struct slice publisher, job, instance; /* unescaped; into `names` */
 	struct wire_scrape scrape;
-	struct slice body;   /* encoded as scrape.encoding says */
-	int64_t arrived_ms;  /* wall clock */
-	uint64_t arrived_us; /* monotonic */
+	struct slice body;         /* encoded as scrape.encoding says */
+	struct keyframe *keyframe; /* that a delta refers to, once it is there; owned */
+	int64_t arrived_ms;        /* wall clock */
+	uint64_t arrived_us;       /* monotonic */
 	int64_t age_from_ms; /* when its age begins: scrape.time_ms, or arrived_ms where that is
 				ahead */
 	bool is_legacy;      /* an envelope: its publisher is a claim, not the subject's */
@@ -31,6 +37,10 @@ struct frame {
 	struct wire_subject names;
 	struct buf own_subject, own_body;
 	struct nats_incoming *incoming;
+
+	/* waiting.c's: */
+	TAILQ_ENTRY(frame) in_queue;
+	struct share *charged; /* meanwhile, to this */
 };
 
 enum frame_verdict {
@@ -52,7 +62,15 @@ void frame_free(struct frame *frame);
 /* Drops its body for want of room: from then on it says that the target is down, and why. */
 void frame_shed(struct frame *frame, const char *why);
 
-/* Bytes that holding it costs, about. */
+/* Bytes that holding it costs, about; its keyframe in full, though others may share it. */
 size_t frame_bytes(const struct frame *frame);
+
+/* A delta whose body matters: it cannot be decoded without its keyframe. */
+bool frame_needs_keyframe(const struct frame *frame);
+
+/* Appends the body, decoded, as codec_decode does. A delta without its keyframe is CODEC_CORRUPT.
+ */
+enum codec_status frame_decode(const struct frame *frame, struct codec *codec, size_t limit_bytes,
+	struct buf *out) MUST_CHECK;
 
 #endif

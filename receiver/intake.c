@@ -11,6 +11,7 @@
 #include "receiver/metrics.h"
 #include "receiver/sink/push_gateway.h"
 #include "receiver/trust.h"
+#include "receiver/waiting.h"
 
 #define SWEEP_INTERVAL_MS 1000
 #define DRAIN_CHECK_MS    20
@@ -31,6 +32,7 @@ struct source {
 struct intake {
 	struct intake_options options;
 	struct newest *newest;
+	struct waiting *waiting;
 	struct sink *sink;
 	struct source *sources; /* as many as there is room for: consumers keep pointers to them */
 	size_t source_count;
@@ -40,7 +42,7 @@ struct intake {
 	size_t open_parts; /* consumers, lookbacks and the sink, still to be closed */
 	uv_timer_t sweep;
 	struct trust trust;
-	struct log_limit malformed, clock_reset;
+	struct log_limit malformed, clock_reset, lacking;
 	struct series *received, *looked_back, *received_bytes, *redelivered, *delivered,
 		*delivered_age, *ack_seconds;
 	void (*on_drained)(void *arg);
@@ -106,6 +108,17 @@ static bool is_counted(const struct frame *frame, enum frame_fate fate)
 	       fate == FATE_REFUSED;
 }
 
+static void count_lacking(struct intake *intake, const struct frame *frame, enum frame_fate fate)
+{
+	tally_discard(intake->options.tally, frame->publisher, frame_fate_name(fate));
+	log_limited(&intake->lacking, LOG_WARN,
+		"a scrape is dropped, since the keyframe that it refers to is not to be had; the "
+		"target is whole again with its next keyframe",
+		LOG_S("sink", intake->sink->name), LOG_SL("publisher", frame->publisher),
+		LOG_SL("job", frame->job), LOG_SL("instance", frame->instance),
+		LOG_S("reason", frame_fate_name(fate)));
+}
+
 static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
 {
 	struct intake *intake = arg;
@@ -126,6 +139,13 @@ static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
 	case FATE_OVER_LIMIT:
 	case FATE_OVER_BYTES:
 		tally_discard(intake->options.tally, frame->publisher, frame_fate_name(fate));
+		break;
+	case FATE_KEYFRAME_MISSING:
+	case FATE_KEYFRAME_DENIED:
+	case FATE_KEYFRAME_CORRUPT:
+	case FATE_KEYFRAME_TOO_LARGE:
+	case FATE_KEYFRAME_FAILED:
+		count_lacking(intake, frame, fate);
 		break;
 	default:
 		break;
@@ -190,7 +210,7 @@ static bool is_filtered(const struct intake *intake, const struct frame *frame)
 static void offer(struct intake *intake, struct frame *frame)
 {
 	if (frame->is_lookback) {
-		newest_offer(intake->newest, frame, clock_wall_ms());
+		waiting_offer(intake->waiting, frame);
 		return;
 	}
 	if (is_filtered(intake, frame)) {
@@ -202,7 +222,7 @@ static void offer(struct intake *intake, struct frame *frame)
 	tally_seen(intake->options.tally, frame->publisher, frame->arrived_ms, skew_s(frame));
 	if (frame->is_ahead)
 		tally_future(intake->options.tally, frame->publisher);
-	newest_offer(intake->newest, frame, clock_wall_ms());
+	waiting_offer(intake->waiting, frame);
 }
 
 /* Of a durable that was made anew meanwhile, which brings the message itself if it is fresh. */
@@ -398,6 +418,17 @@ static void resolve_series(struct intake *intake)
 			metrics_series(intake->options.metrics, wanted[i].id, intake->sink->name);
 }
 
+static struct waiting *open_waiting(struct intake *intake)
+{
+	const struct waiting_options options = {
+		.keyframes = intake->options.keyframes,
+		.topic = slice_from(intake->options.settings->receiver_stream.topic),
+		.newest = intake->newest,
+	};
+
+	return waiting_new(&options);
+}
+
 struct intake *intake_open(const struct intake_options *options)
 {
 	struct intake *intake = xcalloc(1, sizeof(*intake));
@@ -424,6 +455,7 @@ struct intake *intake_open(const struct intake_options *options)
 
 	intake->options = *options;
 	context.newest = intake->newest = newest_new(&newest_options);
+	intake->waiting = open_waiting(intake);
 	intake->sink = push_gateway_open(&context, options->push_gateway);
 	resolve_series(intake);
 	open_consumers(intake);
@@ -456,6 +488,7 @@ void intake_collect(struct intake *intake)
 	} numbers[] = {
 		{RM_TARGETS, (double)newest_target_count(intake->newest)},
 		{RM_PUBLISHERS, (double)newest_publisher_count(intake->newest)},
+		{RM_KEYFRAME_WAITING, (double)waiting_count(intake->waiting)},
 		{RM_WAITING, (double)newest_waiting_count(intake->newest)},
 		{RM_WAITING_BYTES, (double)newest_waiting_bytes(intake->newest)},
 		{RM_HELD_BYTES, (double)newest_held_bytes(intake->newest)},
@@ -525,6 +558,7 @@ void intake_close(struct intake *intake, void (*on_closed)(void *arg), void *arg
 	intake->closed_arg = arg;
 	uv_timer_stop(&intake->sweep);
 	newest_each_unacked(intake->newest, give_back, intake);
+	waiting_each_unacked(intake->waiting, give_back, intake);
 	intake->open_parts = intake->source_count + 1;
 	for (size_t i = 0; i < intake->source_count; i++) {
 		struct source *source = &intake->sources[i];
@@ -536,5 +570,6 @@ void intake_close(struct intake *intake, void (*on_closed)(void *arg), void *arg
 		lookback_close(source->lookback, on_part_closed, intake);
 	}
 	intake->sink->ops->close(intake->sink, on_part_closed, intake);
+	waiting_free(intake->waiting);
 	newest_free(intake->newest);
 }

@@ -9,6 +9,7 @@
 #include "common/config/settings.h"
 #include "common/core/metrics.h"
 #include "common/nats/consumer.h"
+#include "receiver/keyframe_store.h"
 #include "receiver/sink/sink.h"
 #include "receiver/tally.h"
 
@@ -21,6 +22,7 @@ struct intake_options {
 	struct metrics *metrics;
 	struct codec *codec;
 	struct tally *tally;
+	struct keyframe_store *keyframes;
 	const struct push_gateway_settings *push_gateway;
 };
 

@@ -13,6 +13,7 @@ struct receiver {
 	struct nats_link *link;
 	struct codec *codec;
 	struct tally *tally;
+	struct keyframe_store *keyframes;
 	struct intake **intakes;
 	size_t intake_count;
 	size_t to_drain, to_close;
@@ -34,6 +35,20 @@ static void open_link(struct receiver *receiver, const struct settings *settings
 	free(name);
 }
 
+static void open_keyframes(struct receiver *receiver, const struct settings *settings)
+{
+	const struct keyframe_store_options options = {
+		.link = receiver->link,
+		.stream = settings->receiver_stream.stream,
+		.codec = receiver->codec,
+		.metrics = daemon_metrics(receiver->daemon),
+		.max_scrape_bytes = settings->max_scrape_bytes,
+		.memory_bytes = settings->keyframe_memory_bytes,
+	};
+
+	receiver->keyframes = keyframe_store_open(&options);
+}
+
 static void open_intakes(struct receiver *receiver, const struct settings *settings)
 {
 	receiver->intake_count = settings->push_gateway_count;
@@ -46,6 +61,7 @@ static void open_intakes(struct receiver *receiver, const struct settings *setti
 			.metrics = daemon_metrics(receiver->daemon),
 			.codec = receiver->codec,
 			.tally = receiver->tally,
+			.keyframes = receiver->keyframes,
 			.push_gateway = &settings->push_gateways[i],
 		};
 		receiver->intakes[i] = intake_open(&options);
@@ -62,6 +78,7 @@ static int start(
 	receiver->codec = codec_new();
 	receiver->tally = tally_new(daemon_metrics(daemon));
 	open_link(receiver, settings);
+	open_keyframes(receiver, settings);
 	open_intakes(receiver, settings);
 	series_set(metrics_series(daemon_metrics(daemon), RM_BUILD_INFO, VERSION), 1);
 	*state = receiver;
@@ -102,8 +119,10 @@ static void on_intake_closed(void *arg)
 {
 	struct receiver *receiver = arg;
 
-	if (--receiver->to_close == 0)
-		nats_link_close(receiver->link, LINK_CLOSE_TIMEOUT_MS, on_link_closed, receiver);
+	if (--receiver->to_close > 0)
+		return;
+	keyframe_store_close(receiver->keyframes);
+	nats_link_close(receiver->link, LINK_CLOSE_TIMEOUT_MS, on_link_closed, receiver);
 }
 
 static void close_all(void *state)
@@ -122,7 +141,7 @@ static bool is_ready(void *state, struct buf *why)
 	for (size_t i = 0; i < receiver->intake_count; i++)
 		if (!intake_is_ready(receiver->intakes[i], why))
 			return false;
-	return true;
+	return keyframe_store_is_reachable(receiver->keyframes, why);
 }
 
 static void collect(void *state)
@@ -132,6 +151,7 @@ static void collect(void *state)
 
 	for (size_t i = 0; i < receiver->intake_count; i++)
 		intake_collect(receiver->intakes[i]);
+	keyframe_store_collect(receiver->keyframes);
 	series_set(metrics_plain(metrics, RM_NATS_UP), nats_link_is_up(receiver->link));
 	series_set(metrics_plain(metrics, RM_NATS_CONNECTS),
 		(double)nats_link_connects(receiver->link));

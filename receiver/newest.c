@@ -10,21 +10,16 @@
 #include "receiver/newest.h"
 
 #include "common/core/log.h"
+#include "receiver/freshness.h"
 
 #include <assert.h>
 
-/* Silence of targets that never said their interval, where max_age is off. */
-#define SILENCE_DEFAULT_MS (5 * 60 * 1000)
-/* For targets that never said their interval. */
-#define INTERVAL_DEFAULT_MS (60 * 1000)
 /*
  * Acknowledgements that wait for earlier ones, of one publisher and of all. Beyond it they leave at
  * once: what is not acknowledged counts against what the stream delivers to everybody.
  */
 #define MAX_HELD_ACKS        100000
 #define MAX_HELD_ACKS_OF_ALL 300000
-/* The longest interval that is believed where it says how long a target may keep its place. */
-#define INTERVAL_BELIEVED_MS (INT64_C(24) * 60 * 60 * 1000)
 /* Of malloc, for each of the small pieces a target consists of. */
 #define PIECE_OVERHEAD_BYTES 16
 
@@ -36,22 +31,6 @@ struct newest {
 	int64_t longest_interval_ms;
 	struct log_limit over_limit, over_bytes;
 };
-
-static const char *const fate_names[FATE_COUNT] = {
-	[FATE_DELIVERED] = "delivered",
-	[FATE_STALE] = "stale",
-	[FATE_SUPERSEDED] = "superseded",
-	[FATE_OUT_OF_ORDER] = "out_of_order",
-	[FATE_REDELIVERED] = "redelivered",
-	[FATE_REFUSED] = "refused",
-	[FATE_OVER_LIMIT] = "over_limit",
-	[FATE_OVER_BYTES] = "over_bytes",
-};
-
-const char *frame_fate_name(enum frame_fate fate)
-{
-	return fate_names[fate];
-}
 
 struct newest *newest_new(const struct newest_options *options)
 {
@@ -139,9 +118,9 @@ static void put_waiting(struct newest *newest, struct target *target, struct fra
 		shares_set_ready(&newest->shares, &target->turn, true);
 }
 
-static bool is_stale(const struct newest *newest, int64_t age_from_ms, int64_t now_ms)
+static bool is_stale(const struct newest *newest, const struct frame *frame, int64_t now_ms)
 {
-	return newest->options.max_age_ms > 0 && now_ms - age_from_ms > newest->options.max_age_ms;
+	return freshness_is_stale(newest->options.max_age_ms, frame->age_from_ms, now_ms);
 }
 
 static void say_over_bytes(struct newest *newest, const struct frame *frame)
@@ -233,13 +212,6 @@ static bool was_seen(const struct target *target, const struct frame *frame)
 		       : frame->stored_ms <= target->newest_stored_ms;
 }
 
-int64_t newest_reset_bound_ms(int64_t interval_ms, int64_t repeated_ms)
-{
-	int64_t bound_ms = 2 * (interval_ms > 0 ? interval_ms : INTERVAL_DEFAULT_MS);
-
-	return bound_ms > repeated_ms ? bound_ms : repeated_ms;
-}
-
 /*
  * Whether a frame with an older time than the newest is merely late. A stream that was made anew
  * may be filled again with what is as old as max_age, which is no clock reset either.
@@ -251,7 +223,7 @@ static bool is_late(
 	bool is_anew = frame->generation != target->generation;
 
 	return step_back_ms > 0 &&
-	       step_back_ms <= newest_reset_bound_ms(frame->scrape.interval_ms,
+	       step_back_ms <= freshness_reset_bound_ms(frame->scrape.interval_ms,
 				       is_anew ? newest->options.max_age_ms : 0);
 }
 
@@ -280,7 +252,7 @@ static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t
 {
 	struct share *share;
 
-	if (is_stale(newest, frame->age_from_ms, now_ms)) {
+	if (is_stale(newest, frame, now_ms)) {
 		decide_alone(newest, frame, FATE_STALE);
 		return;
 	}
@@ -312,13 +284,7 @@ static bool has_room_instead(
 
 static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
 {
-	int64_t interval_ms = target->interval_ms < INTERVAL_BELIEVED_MS ? target->interval_ms
-									 : INTERVAL_BELIEVED_MS;
-	int64_t by_interval_ms = interval_ms * 21 / 10;
-	int64_t bound_ms = by_interval_ms > newest->options.max_age_ms ? by_interval_ms
-								       : newest->options.max_age_ms;
-
-	return bound_ms > 0 ? bound_ms : SILENCE_DEFAULT_MS;
+	return freshness_silence_bound_ms(target->interval_ms, newest->options.max_age_ms);
 }
 
 /* It is alive, though the frame is not taken. */
@@ -360,28 +326,88 @@ static void refuse_stale(struct newest *newest, struct target *target, struct fr
 	decide(newest, target, frame, FATE_STALE);
 }
 
-void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
+static struct target *find_target(const struct newest *newest, const struct frame *frame)
 {
 	struct target *target;
-	struct frame *held;
 
-	if (frame->scrape.interval_ms > newest->longest_interval_ms)
-		newest->longest_interval_ms = frame->scrape.interval_ms;
 	HASH_FIND(by_subject, newest->targets, frame->subject.ptr, frame->subject.len, target);
-	if (target == NULL)
-		offer_of_unknown(newest, frame, now_ms);
-	else if ((held = held_already(target, frame)) != NULL)
-		replace_reply(newest, target, held, frame);
-	else if (was_seen(target, frame))
-		decide(newest, target, frame, FATE_REDELIVERED);
-	else if (is_stale(newest, frame->age_from_ms, now_ms))
+	return target;
+}
+
+/* Why a frame that is not held is of no use to its target; FATE_COUNT: it is. */
+static enum frame_fate judge(const struct newest *newest, const struct target *target,
+	const struct frame *frame, int64_t now_ms)
+{
+	if (was_seen(target, frame))
+		return FATE_REDELIVERED;
+	if (is_stale(newest, frame, now_ms))
+		return FATE_STALE;
+	return is_late(newest, target, frame) ? FATE_OUT_OF_ORDER : FATE_COUNT;
+}
+
+static void offer_to(
+	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+{
+	enum frame_fate fate = judge(newest, target, frame, now_ms);
+
+	if (fate == FATE_STALE)
 		refuse_stale(newest, target, frame);
-	else if (is_late(newest, target, frame))
-		decide(newest, target, frame, FATE_OUT_OF_ORDER);
+	else if (fate != FATE_COUNT)
+		decide(newest, target, frame, fate);
 	else if (has_room_instead(newest, target, frame))
 		become_newest(newest, target, frame);
 	else
 		refuse_bytes(newest, target, frame, now_ms);
+}
+
+void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
+{
+	struct target *target = find_target(newest, frame);
+	struct frame *held = target == NULL ? NULL : held_already(target, frame);
+
+	if (frame->scrape.interval_ms > newest->longest_interval_ms)
+		newest->longest_interval_ms = frame->scrape.interval_ms;
+	if (target == NULL)
+		offer_of_unknown(newest, frame, now_ms);
+	else if (held != NULL)
+		replace_reply(newest, target, held, frame);
+	else
+		offer_to(newest, target, frame, now_ms);
+}
+
+bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_ms)
+{
+	const struct target *target;
+	struct share *share;
+	bool is_below;
+
+	if (is_stale(newest, frame, now_ms))
+		return false;
+	target = find_target(newest, frame);
+	if (target != NULL)
+		return held_already(target, frame) == NULL &&
+		       judge(newest, target, frame, now_ms) == FATE_COUNT;
+	share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
+	is_below = (int64_t)share->targets < newest->options.max_targets_per_publisher;
+	shares_put(&newest->shares, share);
+	return is_below;
+}
+
+void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate)
+{
+	struct target *target = find_target(newest, frame);
+
+	if (fate == FATE_OVER_BYTES)
+		say_over_bytes(newest, frame);
+	if (target == NULL)
+		decide_alone(newest, frame, fate);
+	else
+		decide(newest, target, frame, fate);
+}
+
+struct shares *newest_shares(struct newest *newest)
+{
+	return &newest->shares;
 }
 
 struct target *newest_begin(struct newest *newest, int64_t now_ms)
@@ -392,7 +418,7 @@ struct target *newest_begin(struct newest *newest, int64_t now_ms)
 		struct target *target = container_of(turn, struct target, turn);
 		struct frame *frame = take_waiting(newest, target);
 
-		if (!is_stale(newest, frame->age_from_ms, now_ms)) {
+		if (!is_stale(newest, frame, now_ms)) {
 			target->in_flight = frame;
 			target->turn.share->in_flight++;
 			shares_charge(&newest->shares, target->turn.share, frame_bytes(frame));
@@ -408,7 +434,7 @@ static void retry(struct newest *newest, struct target *target, struct frame *fr
 	if (target->waiting != NULL) {
 		shares_set_ready(&newest->shares, &target->turn, true);
 		decide(newest, target, frame, FATE_SUPERSEDED);
-	} else if (is_stale(newest, frame->age_from_ms, now_ms)) {
+	} else if (is_stale(newest, frame, now_ms)) {
 		decide(newest, target, frame, FATE_STALE);
 	} else {
 		put_waiting(newest, target, frame);
@@ -455,8 +481,7 @@ void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_m
 	struct target *target, *next;
 
 	HASH_ITER (by_subject, newest->targets, target, next) {
-		if (target->waiting != NULL &&
-			is_stale(newest, target->waiting->age_from_ms, now_ms))
+		if (target->waiting != NULL && is_stale(newest, target->waiting, now_ms))
 			decide(newest, target, take_waiting(newest, target), FATE_STALE);
 		if (target->is_silent || !is_silent(newest, target, now_ms, trusted_since_ms))
 			continue;

@@ -12,24 +12,11 @@
  *	offer ──> waiting ──begin──> in flight ──end──> acked
  *	             ^ replaced by a newer one    └─retry─> waiting again, unless a newer one waits
  */
+#include "receiver/fate.h"
 #include "receiver/held_acks.h"
 #include "receiver/shares.h"
 
 struct newest;
-
-/* What became of a frame; each is counted under this reason. */
-enum frame_fate {
-	FATE_DELIVERED,
-	FATE_STALE,        /* older than max_age */
-	FATE_SUPERSEDED,   /* a newer one came before its delivery began, or succeeded */
-	FATE_OUT_OF_ORDER, /* a later sequence with an older time */
-	FATE_REDELIVERED,  /* seen before */
-	FATE_REFUSED,      /* by the sink, for good */
-	FATE_OVER_LIMIT,   /* max_targets_per_publisher */
-	FATE_OVER_BYTES,   /* max_publisher_bytes: dropped, or delivered as up 0 without its body */
-	FATE_COUNT,
-};
-const char *frame_fate_name(enum frame_fate fate);
 
 /* One target. The sink reads the first part; the rest is newest.c's. */
 struct target {
@@ -74,12 +61,6 @@ struct newest_options {
 	void *arg;
 };
 
-/*
- * A step back of a target's time that is larger than this is a reset of its clock: two intervals
- * (0: not said), or `repeated_ms` where what is that old may come again.
- */
-int64_t newest_reset_bound_ms(int64_t interval_ms, int64_t repeated_ms);
-
 struct newest *newest_new(const struct newest_options *options);
 
 /*
@@ -91,6 +72,18 @@ struct newest *newest_new(const struct newest_options *options);
  * shown of the target does not freeze.
  */
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
+
+/*
+ * Whether the frame would become its target's newest: whether it is worth while to get what it
+ * lacks before it is offered. What it takes to hold it is not looked at.
+ */
+bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_ms);
+
+/* Ends a frame that cannot be offered: it is acknowledged in its target's order. */
+void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate);
+
+/* For charging what is held of frames that are not offered yet. */
+struct shares *newest_shares(struct newest *newest);
 
 /*
  * The next ready target whose waiting frame is still fresh, now in flight (target->in_flight); NULL

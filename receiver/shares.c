@@ -59,9 +59,8 @@ struct share *shares_get(struct shares *shares, struct slice publisher, bool is_
 
 void shares_put(struct shares *shares, struct share *share)
 {
-	if (share->targets > 0)
+	if (share->targets > 0 || share->bytes > 0)
 		return;
-	assert(share->bytes == 0);
 	HASH_DELETE(by_name, shares->by_name, share);
 	free(share);
 }

@@ -19,7 +19,7 @@
  */
 #define SHARES_MAX_PUBLISHERS 10000
 
-/* One publisher's; there while it has targets. */
+/* One publisher's; there while it has targets, or anything is charged to it. */
 struct share {
 	size_t targets; /* its user's to count */
 	size_t bytes;
@@ -56,7 +56,7 @@ void shares_init(struct shares *shares, uint64_t max_publisher_bytes, size_t max
  */
 struct share *shares_get(struct shares *shares, struct slice publisher, bool is_claim);
 
-/* Frees a share without targets; others are kept. */
+/* Frees a share without targets and charges; others are kept. */
 void shares_put(struct shares *shares, struct share *share);
 
 void shares_charge(struct shares *shares, struct share *share, size_t bytes);

@@ -602,10 +602,11 @@ static const struct config_key settings_keys[] = {
 		.fallback = "128MB",
 		.min = MB,
 		.max = INT64_MAX,
-		.audience = FOR_POLLER,
-		.help = "With `delta`, how much memory keyframes may take: about a compressed "
-			"scrape for each target, and what is left for decoded ones, which saves "
-			"time. The scrapes of targets beyond it are published whole."},
+		.help = "How much memory keyframes may take: about a compressed scrape for each "
+			"target, and what is left for decoded ones, which saves time. A poller "
+			"publishes the scrapes of targets beyond it whole; a receiver gives up "
+			"the keyframes used longest ago, and looks them up again when they are "
+			"referred to."},
 	{.name = "queue_bytes",
 		.type = CONFIG_SIZE,
 		CONFIG_AT(struct settings, queue_bytes),

@@ -7,20 +7,24 @@
  */
 #include "common/nats/jetstream.h"
 
+#include "common/core/base64.h"
+
 #include <ctype.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <time.h>
 
 #define ANSWER_MAX_BYTES ((size_t)1 << 20)
+/* Of one that holds a message, in base64. */
+#define STORED_MAX_BYTES ((size_t)24 << 20)
 #define NS_PER_MS        INT64_C(1000000)
 
-static json_t *parse_object(struct slice json, struct err *err)
+static json_t *parse_bounded(struct slice json, size_t max_bytes, struct err *err)
 {
 	json_error_t error;
 	json_t *root;
 
-	if (json.len > ANSWER_MAX_BYTES) {
+	if (json.len > max_bytes) {
 		err_setf(err, "a JetStream answer of %zu bytes", json.len);
 		return NULL;
 	}
@@ -33,6 +37,11 @@ static json_t *parse_object(struct slice json, struct err *err)
 		root = NULL;
 	}
 	return root;
+}
+
+static json_t *parse_object(struct slice json, struct err *err)
+{
+	return parse_bounded(json, ANSWER_MAX_BYTES, err);
 }
 
 /* Copies a string member; "" where it is absent. -1 if it does not fit. */
@@ -457,4 +466,58 @@ int js_delivery_parse(struct js_delivery *delivery, struct slice reply)
 		return -1;
 	delivery->stored_ms = (int64_t)(stored_ns / NS_PER_MS);
 	return 0;
+}
+
+void js_stored_request(struct buf *out, const char *subject)
+{
+	json_t *request = json_object();
+
+	json_object_set_new(request, "last_by_subj", string(subject));
+	append_json(out, request);
+}
+
+/* Absent where it would be empty. */
+static int take_base64(struct buf *out, const json_t *object, const char *key, struct err *err)
+{
+	const json_t *value = json_object_get(object, key);
+	struct slice text = {json_string_value(value), json_string_length(value)};
+
+	if (text.len == 0 || base64_decode(text, out) == 0)
+		return 0;
+	return err_setf(err, "\"%s\" of a stored message is not base64", key);
+}
+
+static int stored_from(struct js_stored *stored, const json_t *root, struct err *err)
+{
+	const json_t *message = json_object_get(root, "message");
+
+	parse_error(&stored->error, root);
+	if (stored->error.code != 0)
+		return 0;
+	if (!json_is_object(message))
+		return err_setf(err, "an answer without a message");
+	if (take_base64(&stored->headers, message, "hdrs", err) == 0 &&
+		take_base64(&stored->body, message, "data", err) == 0)
+		return 0;
+	js_stored_fini(stored);
+	return -1;
+}
+
+int js_stored_parse(struct js_stored *stored, struct slice json, struct err *err)
+{
+	json_t *root = parse_bounded(json, STORED_MAX_BYTES, err);
+	int result;
+
+	*stored = (struct js_stored){0};
+	if (root == NULL)
+		return -1;
+	result = stored_from(stored, root, err);
+	json_decref(root);
+	return result;
+}
+
+void js_stored_fini(struct js_stored *stored)
+{
+	buf_free(&stored->headers);
+	buf_free(&stored->body);
 }

@@ -20,6 +20,7 @@ enum {
 	JS_CONSUMER_NOT_FOUND = 10014,
 	JS_STREAM_NOT_FOUND = 10059,
 	JS_STREAM_NAME_IN_USE = 10058,
+	JS_MESSAGE_NOT_FOUND = 10037,
 	JS_MESSAGE_TOO_LARGE = 10054,
 	JS_NOT_ENABLED = 10076,
 	JS_NOT_ENABLED_FOR_ACCOUNT = 10039,
@@ -104,5 +105,16 @@ struct js_delivery {
 	uint64_t pending;
 };
 int js_delivery_parse(struct js_delivery *delivery, struct slice reply) MUST_CHECK;
+
+/* Body of $JS.API.STREAM.MSG.GET.<stream>: the newest message of one exact subject. */
+void js_stored_request(struct buf *out, const char *subject);
+
+/* A stored message in JSON, or the error in its place; -1 if it is neither. */
+struct js_stored {
+	struct js_error error;
+	struct buf headers, body; /* owned: js_stored_fini, on success only */
+};
+int js_stored_parse(struct js_stored *stored, struct slice json, struct err *err) MUST_CHECK;
+void js_stored_fini(struct js_stored *stored);
 
 #endif

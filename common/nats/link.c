@@ -297,14 +297,23 @@ static uint64_t answered_id(struct slice subject)
 	return id;
 }
 
+/* A stored message that was asked for, whose first line its publisher wrote, names its stream. */
+static bool says_no_responders(struct nats_incoming *message)
+{
+	struct slice ignored;
+
+	return nats_incoming_body(message).len == 0 &&
+	       nats_incoming_status(message, &ignored) == 503 &&
+	       !nats_incoming_header(message, "Nats-Stream", &ignored);
+}
+
 static void on_answer(struct nats_link *link, struct nats_incoming *message)
 {
 	struct request *request = find_request(link, answered_id(nats_incoming_subject(message)));
-	struct slice ignored;
 
 	if (request == NULL || request->outcome != NATS_REPLY_TIMEOUT)
 		return;
-	if (nats_incoming_body(message).len == 0 && nats_incoming_status(message, &ignored) == 503)
+	if (says_no_responders(message))
 		finish_request(link, request, NATS_REPLY_NO_RESPONDERS, NULL,
 			"nobody answers on the subject");
 	else

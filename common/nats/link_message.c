@@ -207,36 +207,17 @@ int nats_incoming_header(void *message, const char *name, struct slice *value)
 		       : header_by_library(message, name, value);
 }
 
-/* The three digits that `text` begins with; 0 if it does not. */
-static int status_number(struct slice text)
-{
-	int status = 0;
-
-	if (text.len < 3)
-		return 0;
-	for (size_t i = 0; i < 3; i++) {
-		if (text.ptr[i] < '0' || text.ptr[i] > '9')
-			return 0;
-		status = status * 10 + (text.ptr[i] - '0');
-	}
-	return status;
-}
-
 int nats_incoming_status(const struct nats_incoming *message, struct slice *description)
 {
 	struct slice text = {"", 0};
 	int status;
 
 	*description = (struct slice){"", 0};
-	if (link_layout() == LINK_LAYOUT_PROVEN) {
-		if (!header_block_status(header_block(message), &text) ||
-			(status = status_number(text)) == 0)
-			return 0;
-		*description = header_value_trimmed((struct slice){text.ptr + 3, text.len - 3});
-		return status;
-	}
+	if (link_layout() == LINK_LAYOUT_PROVEN)
+		return header_block_status(header_block(message), description);
 	/* cnats makes headers of the status line. */
-	if (header_by_library(message, "Status", &text) == 0 || (status = status_number(text)) == 0)
+	if (header_by_library(message, "Status", &text) == 0 ||
+		(status = header_status_read(text)) == 0)
 		return 0;
 	(void)header_by_library(message, "Description", description);
 	return status;

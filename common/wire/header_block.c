@@ -60,13 +60,32 @@ int header_block_find(struct slice block, const char *name, struct slice *value)
 	return times;
 }
 
-bool header_block_status(struct slice block, struct slice *status)
+int header_status_read(struct slice text)
 {
-	struct slice line;
+	int status = 0;
 
-	if (!next_line(&block, &line))
-		return false;
-	*status = header_value_trimmed(
+	if (text.len < 3)
+		return 0;
+	for (size_t i = 0; i < 3; i++) {
+		if (text.ptr[i] < '0' || text.ptr[i] > '9')
+			return 0;
+		status = status * 10 + (text.ptr[i] - '0');
+	}
+	return status;
+}
+
+int header_block_status(struct slice block, struct slice *words)
+{
+	struct slice line, text;
+	int status;
+
+	*words = SLICE("");
+	if (!next_line(&block, &line) || line.len < STATUS_LINE.len)
+		return 0;
+	text = header_value_trimmed(
 		(struct slice){line.ptr + STATUS_LINE.len, line.len - STATUS_LINE.len});
-	return true;
+	status = header_status_read(text);
+	if (status != 0)
+		*words = header_value_trimmed((struct slice){text.ptr + 3, text.len - 3});
+	return status;
 }

@@ -17,8 +17,12 @@ bool header_block_is_valid(struct slice block);
 /* As wire_header_lookup: how often the header is there, 2 for more, and the first one's value. */
 int header_block_find(struct slice block, const char *name, struct slice *value);
 
-/* "404 No Messages" of the status line; empty in a message's. False if there is no block. */
-bool header_block_status(struct slice block, struct slice *status);
+/* The status in the first line, 0 if there is none, as in a message's; `words` is what follows it.
+ */
+int header_block_status(struct slice block, struct slice *words);
+
+/* The status that a text ("404 No Messages") begins with, 0 if it does not. */
+int header_status_read(struct slice text);
 
 /* Without spaces and tabs at both ends. */
 struct slice header_value_trimmed(struct slice value);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A JSON library makes a hundred bytes of "[]", so that a hostile envelope could cost many times
- * its size: a scan beforehand lets only one flat object of a few members through to it. The
- * original is written in Go, whose []byte is standard base64 with padding.
+ * its size: a scan beforehand lets only one flat object of a few members through to it.
  */
 #include "common/wire/legacy.h"
 
+#include "common/core/base64.h"
 #include "common/wire/wire.h"
 
 #include <jansson.h>
@@ -42,45 +42,6 @@ static bool is_flat(struct slice json)
 		at++;
 	}
 	return true;
-}
-
-/* The value of a base64 digit, -1 if it is none. */
-static int digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* Four digits make three bytes; only the last four may be padded. */
-static int decode_base64(struct slice text, struct buf *out)
-{
-	size_t padding = 0;
-
-	if (text.len == 0 || text.len % 4 != 0)
-		return -1;
-	while (padding < 2 && text.ptr[text.len - 1 - padding] == '=')
-		padding++;
-	buf_reserve(out, text.len / 4 * 3);
-	for (size_t at = 0; at < text.len; at += 4) {
-		uint32_t bits = 0;
-
-		for (size_t i = 0; i < 4; i++) {
-			bool padded = at + i >= text.len - padding;
-			int value = padded ? 0 : digit(text.ptr[at + i]);
-
-			if (value < 0)
-				return -1;
-			bits = bits << 6 | (uint32_t)value;
-		}
-		buf_append(out, (char[]){(char)(bits >> 16), (char)(bits >> 8), (char)bits}, 3);
-	}
-	out->len -= padding;
-	return 0;
 }
 
 static int take_name(const json_t *object, const char *key, struct buf *name, struct err *err)
@@ -126,7 +87,7 @@ static int take_body(const json_t *object, struct buf *body, struct err *err)
 
 	if (!json_is_string(value))
 		return err_setf(err, "\"Scrape\" is missing or not a string");
-	if (decode_base64(
+	if (base64_decode(
 		    (struct slice){json_string_value(value), json_string_length(value)}, body) < 0)
 		return err_setf(err, "\"Scrape\" is not base64");
 	return 0;

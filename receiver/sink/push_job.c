@@ -7,6 +7,7 @@
 #include "receiver/sink/push_job.h"
 
 #include "common/core/clock.h"
+#include "receiver/freshness.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/push_body.h"
 #include "receiver/sink/push_path.h"
@@ -73,7 +74,8 @@ static enum push_mark_verdict judge_mark(
 	const struct push_maker *maker, const struct target *target, const char *path)
 {
 	return push_marks_judge(maker->marks, path, target->in_flight->scrape.time_ms,
-		newest_reset_bound_ms(target->interval_ms, maker->context->settings->max_age_ms));
+		freshness_reset_bound_ms(
+			target->interval_ms, maker->context->settings->max_age_ms));
 }
 
 static void say_foreign(struct push_maker *maker, struct push_state *state, const char *path)
@@ -163,8 +165,8 @@ static bool decode(struct push_maker *maker, const struct target *target, const 
 		[CODEC_CORRUPT] = "corrupt",
 		[CODEC_UNSUPPORTED] = "unsupported_encoding",
 	};
-	enum codec_status status = codec_decode(maker->context->codec, frame->scrape.encoding,
-		frame->body, (size_t)maker->context->settings->max_scrape_bytes, out);
+	enum codec_status status = frame_decode(frame, maker->context->codec,
+		(size_t)maker->context->settings->max_scrape_bytes, out);
 
 	if (status == CODEC_OK)
 		return true;

@@ -72,3 +72,24 @@ def test_two_pollers_through_a_hub(world):
     world.receiver(hub, gateway.url, stream={"stream": "GLOBAL"}, push={"publisher_label": True})
     for name in leaves:
         wait_until(lambda: gateway.metrics().find("node_load1", publisher=name, instance="web1"), 60)
+
+
+def test_keyframes_of_two_publishers_are_looked_up_in_the_hub(world):
+    """The same job, instance and times on both sides: each scrape meets its own publisher's keyframe."""
+    hub, leaf_port = make_hub(world)
+    leaves = {name: make_leaf(world, name, leaf_port) for name in ("dc1", "dc2")}
+    with hub.connect() as client:
+        at_ms = frames.now_ms()
+        for number, (name, leaf) in enumerate(leaves.items()):
+            with leaf.connect() as local:
+                local.make_stream(STREAM)
+                key = BODY.format(number * 1000) + f"# {name}\n" * 50
+                frames.publish_keyframe(local, name, "app", "a", key, at_ms)
+                frames.publish_delta(local, name, "app", "a", key.replace("0\n", "7\n", 1), key, at_ms, at_ms=at_ms)
+        make_global_stream(client, leaves)
+        wait_until(lambda: client.stream_messages("GLOBAL") == 4, 60, what="the hub has them all")
+        gateway = world.gateway()
+        receiver = world.receiver(hub, gateway.url, stream={"stream": "GLOBAL"}, push={"publisher_label": True})
+        for name, value in (("dc1", 7), ("dc2", 1007)):
+            wait_until(lambda: gateway.metrics().find("app_requests", publisher=name) == [value], 30)
+        assert receiver.total("keyframe_lookups_total", outcome="found") == 2

@@ -185,7 +185,7 @@ static void check_headers(struct buf *block)
 	struct err err = {""};
 
 	assert(!header_block_is_valid(buf_slice(block)) ||
-		(header_block_status(buf_slice(block), &status) && status.len == 0));
+		(header_block_status(buf_slice(block), &status) == 0 && status.len == 0));
 	if (wire_headers_parse(&scrape, lookup, block, &err) < 0) {
 		assert(err.text[0] != '\0' && strchr(err.text, '\n') == NULL);
 		return;

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scrape messages made by hand, following common/wire.md and sharing no code with the daemons."""
 
+import gzip
 import json
 import time
+
+from . import zstd
 
 _MASK = (1 << 64) - 1
 
@@ -34,6 +37,10 @@ def subject(publisher, job, instance, labels=None, topic="prometheus"):
     return f"{topic}.scrape.{escape(publisher)}.{escape(job)}.{escape(instance)}.{labels_token(labels)}"
 
 
+def key_subject(scrape_subject, at_ms, topic="prometheus"):
+    return f"{topic}.key{scrape_subject[len(topic) + len('.scrape'):]}.{at_ms}"
+
+
 def now_ms():
     return int(time.time() * 1000)
 
@@ -53,3 +60,16 @@ def publish(client, publisher, job, instance, body, at_ms=None, labels=None, **e
     where = subject(publisher, job, instance, labels)
     return client.publish_stored(where, body.encode() if isinstance(body, str) else body,
                                  headers(where, at_ms, labels, **extra))
+
+
+def publish_keyframe(client, publisher, job, instance, body, at_ms, labels=None, encoding="zstd", **extra):
+    """Stores one keyframe; `body` is what frames refer to. Returns the PubAck."""
+    encoded = {"zstd": zstd.compress, "gzip": gzip.compress, "identity": lambda data: data}[encoding](body.encode())
+    where = key_subject(subject(publisher, job, instance, labels), at_ms)
+    return client.publish_stored(where, encoded, headers(where, at_ms, None, **{"Content-Encoding": encoding, **extra}))
+
+
+def publish_delta(client, publisher, job, instance, body, key_body, key_ms, at_ms=None, labels=None, **extra):
+    """Stores one scrape that refers to the keyframe of `key_ms`, which holds `key_body`."""
+    return publish(client, publisher, job, instance, zstd.compress(body.encode(), key_body.encode()), at_ms, labels,
+                   **{"Content-Encoding": "zstd-delta", "Ps-Key": str(key_ms), **extra})

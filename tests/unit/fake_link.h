@@ -17,10 +17,15 @@ struct nats_outgoing {
 	size_t bytes; /* 0: those of the body */
 };
 
+struct fake_header {
+	const char *name, *value;
+};
+
 struct nats_incoming {
 	struct slice subject, reply, body;
 	int status;
 	const char *description;
+	const struct fake_header *headers; /* ended by a NULL name; NULL: none */
 };
 
 struct fake_request {
@@ -104,11 +109,21 @@ struct slice nats_incoming_body(const struct nats_incoming *message)
 	return message->body;
 }
 
+size_t nats_incoming_bytes(const struct nats_incoming *message)
+{
+	return sizeof(*message) + message->body.len;
+}
+
 int nats_incoming_header(void *message, const char *name, struct slice *value)
 {
-	(void)message;
-	(void)name;
-	(void)value;
+	const struct fake_header *header = ((struct nats_incoming *)message)->headers;
+
+	for (; header != NULL && header->name != NULL; header++) {
+		if (strcmp(header->name, name) != 0)
+			continue;
+		*value = slice_from(header->value);
+		return 1;
+	}
 	return 0;
 }
 
@@ -228,7 +243,7 @@ void nats_inbox_close(struct nats_inbox *inbox)
 
 /* -- the test's side ------------------------------------------------------------------------- */
 
-static void fake_link_reset(void)
+static inline void fake_link_reset(void)
 {
 	buf_free(&fake_link.asks);
 	buf_free(&fake_link.publishes);
@@ -245,7 +260,7 @@ static inline void fake_up(void)
 	}
 }
 
-static struct fake_request *fake_find(const char *subject)
+static inline struct fake_request *fake_find(const char *subject)
 {
 	struct fake_request *request;
 
@@ -255,7 +270,7 @@ static struct fake_request *fake_find(const char *subject)
 	return NULL;
 }
 
-static int fake_outstanding(const char *subject)
+static inline int fake_outstanding(const char *subject)
 {
 	struct fake_request *request;
 	int count = 0;
@@ -266,10 +281,10 @@ static int fake_outstanding(const char *subject)
 }
 
 /* The oldest request to `subject` ends this way; false if there is none. */
-static bool fake_end(const char *subject, enum nats_reply outcome, const char *text)
+static inline bool fake_reply(const char *subject, enum nats_reply outcome,
+	struct nats_incoming *answer, const char *text)
 {
 	struct fake_request *request = fake_find(subject);
-	struct nats_incoming answer = {.body = slice_from(text)};
 	nats_reply_callback callback;
 	void *arg;
 
@@ -278,11 +293,18 @@ static bool fake_end(const char *subject, enum nats_reply outcome, const char *t
 	callback = request->callback;
 	arg = request->arg;
 	fake_forget(request);
-	callback(arg, outcome, outcome == NATS_REPLY_OK ? &answer : NULL, text);
+	callback(arg, outcome, answer, text);
 	return true;
 }
 
-static bool fake_answer(const char *subject, const char *json)
+static inline bool fake_end(const char *subject, enum nats_reply outcome, const char *text)
+{
+	struct nats_incoming answer = {.body = slice_from(text)};
+
+	return fake_reply(subject, outcome, outcome == NATS_REPLY_OK ? &answer : NULL, text);
+}
+
+static inline bool fake_answer(const char *subject, const char *json)
 {
 	return fake_end(subject, NATS_REPLY_OK, json);
 }

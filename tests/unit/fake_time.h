@@ -103,7 +103,7 @@ void uv_close(uv_handle_t *handle, uv_close_cb callback)
 	fake_time.closing[fake_time.closing_count++].callback = callback;
 }
 
-static void fake_run_closing(void)
+static inline void fake_run_closing(void)
 {
 	for (size_t i = 0; i < fake_time.closing_count; i++)
 		fake_time.closing[i].callback(fake_time.closing[i].handle);
@@ -111,7 +111,7 @@ static void fake_run_closing(void)
 }
 
 /* Lets time pass; every timer that comes due runs at its time. */
-static void fake_advance(uint64_t ms)
+static inline void fake_advance(uint64_t ms)
 {
 	uint64_t end_us = fake_time.now_us + ms * 1000;
 
@@ -165,7 +165,7 @@ void log_write_limited(struct log_limit *limit, enum log_level level, const char
 }
 
 /* How often `text` stands in the log. */
-static int fake_log_count(const char *text)
+static inline int fake_log_count(const char *text)
 {
 	const char *at = fake_time.log.len > 0 ? buf_cstr(&fake_time.log) : "";
 	int count = 0;
@@ -177,7 +177,7 @@ static int fake_log_count(const char *text)
 	return count;
 }
 
-static void fake_time_reset(void)
+static inline void fake_time_reset(void)
 {
 	fake_run_closing();
 	buf_free(&fake_time.log);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PS_RECEIVER_WAITING_H
+#define PS_RECEIVER_WAITING_H
+/*
+ * Frames on their way from the stream to where they are taken, some of which have to wait for a
+ * keyframe. Frames of one target never overtake each other: those that come later wait behind. Only
+ * the first of a target looks for its keyframe. What waits is charged to its publisher. Loop
+ * thread.
+ */
+#include "receiver/frame.h"
+#include "receiver/keyframe_store.h"
+#include "receiver/newest.h"
+
+struct waiting;
+
+struct waiting_options {
+	struct keyframe_store *keyframes;
+	struct slice topic;    /* kept by reference */
+	struct newest *newest; /* it judges and takes them, or ends them */
+};
+
+struct waiting *waiting_new(const struct waiting_options *options);
+
+/* Takes the frame: on to newest, now or later. */
+void waiting_offer(struct waiting *waiting, struct frame *frame);
+
+size_t waiting_count(const struct waiting *waiting);
+
+/* As newest_each_unacked, for what waits here. */
+void waiting_each_unacked(
+	const struct waiting *waiting, void (*visit)(void *arg, struct slice reply), void *arg);
+
+/* Frames are freed, not acked. Before its newest and its keyframes. */
+void waiting_free(struct waiting *waiting);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Standard base64 with padding, and nothing else. */
+#include "common/core/base64.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+static const struct {
+	const char *text, *expected; /* NULL: refused */
+} cases[] = {
+	{"Zg==", "f"},
+	{"Zm8=", "fo"},
+	{"Zm9v", "foo"},
+	{"Zm9vYg==", "foob"},
+	{"+/+/", "\xfb\xff\xbf"},
+	{"", NULL},
+	{"Zg", NULL},
+	{"Zg=", NULL},
+	{"Z===", NULL},
+	{"====", NULL},
+	{"Zm9v\n", NULL},
+	{"Zm 9", NULL},
+	{"-_-_", NULL},
+	{"Zg==Zg==", NULL},
+};
+
+static void test_decode(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct buf out = {0};
+		int result = base64_decode(slice_from(cases[i].text), &out);
+
+		print_message("\"%s\"\n", cases[i].text);
+		assert_int_equal(result, cases[i].expected == NULL ? -1 : 0);
+		if (cases[i].expected != NULL)
+			assert_string_equal(buf_cstr(&out), cases[i].expected);
+		buf_free(&out);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_decode)};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
