@@ -7,6 +7,7 @@
 #   make test     unit and end-to-end tests; test-unit and test-e2e are its halves
 #   make bench    figures, beside the peers they are compared with
 #   make install  into $(DESTDIR)$(PREFIX)
+#   make dist, rpm, deb   source and packages, into build/; see packaging/packages.mk
 
 V       ?= release
 PREFIX  ?= /usr/local
@@ -38,6 +39,10 @@ ifeq ($(WERROR),1)
 WARNINGS += -Werror
 endif
 
+# Packagers' tools ask for whole commands like this.
+ifneq ($(filter 0 1,$(V)),)
+override V := release
+endif
 ifeq ($(filter $(V),release debug asan tsan),)
 $(error V=$(V): choose release, debug, asan or tsan)
 endif
@@ -50,6 +55,13 @@ OUR_LDFLAGS  := -pthread $(filter -fsanitize%,$(FLAGS_$(V)))
 # Asked once, and only where something is compiled: `make deps` must run before they can be answered.
 LIB_CFLAGS    = $(eval LIB_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(LIB_CFLAGS)
 LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -lm)$(LIB_LDLIBS)
+
+# The prefix of a cnats that is to be linked statically, where the distribution has none.
+ifdef CNATS
+LIBRARIES  := $(filter-out libnats,$(LIBRARIES))
+OUR_CFLAGS += -isystem $(CNATS)/include
+LIB_LDLIBS  = $(eval LIB_LDLIBS := $(CNATS)/lib/libnats_static.a $$(shell $(PKG_CONFIG) --libs $(LIBRARIES) openssl) -lm)$(LIB_LDLIBS)
+endif
 
 # What `make deps` installs: to build, to test and format, and the servers that demo and tests run.
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-dev libuv1-dev libyaml-dev \
@@ -168,14 +180,10 @@ lint:
 	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-gcc CC=gcc WERROR=1 all $(patsubst $(B)/%,build/lint-gcc/%,$(UNITS) $(REPLAYS))
 	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-clang CC=clang WERROR=1 all $(patsubst $(B)/%,build/lint-clang/%,$(UNITS) $(REPLAYS))
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
-	install -m 0755 $(DAEMONS) $(DESTDIR)$(PREFIX)/bin
-	install -m 0644 README.md LICENSE docs/*.md common/wire.md $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams
-	install -m 0644 etc/poller.yaml etc/receiver.yaml $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
+include packaging/packages.mk
 
 clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-unit test-e2e asan tsan bench fuzz format lint install clean force
+.PHONY: all deps demo test test-unit test-e2e asan tsan bench fuzz format lint clean force
