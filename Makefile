@@ -68,6 +68,8 @@ DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-de
                    libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev uthash-dev \
                    libcmocka-dev clang libclang-rt-dev clang-format valgrind python3 python3-pytest python3-pytest-xdist python3-yaml \
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter
+# And to build packages and look into them.
+DEBIAN_PACKAGING := cpio debhelper dpkg-dev elfutils fakeroot file lintian logrotate mandoc procps rpm rpmlint strace systemd
 # Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
@@ -131,6 +133,9 @@ $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/
 deps:
 	@packaging/deps.sh "$(DEBIAN_PACKAGES)" "$(FEDORA_PACKAGES)" "$(LIBRARIES)"
 
+deps-packages:
+	@packaging/deps.sh "$(DEBIAN_PACKAGES) $(DEBIAN_PACKAGING)" "$(FEDORA_PACKAGES) rpm-build rpmdevtools" "$(LIBRARIES)"
+
 # These install what they need first; what follows runs in a make of its own, which then finds it.
 demo: deps
 	+@$(MAKE) --no-print-directory -j$(JOBS) all
@@ -186,4 +191,4 @@ clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-unit test-e2e asan tsan bench fuzz format lint clean force
+.PHONY: all deps deps-packages demo test test-unit test-e2e asan tsan bench fuzz format lint clean force

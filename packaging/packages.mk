@@ -5,6 +5,7 @@
 #   make dist      build/dist/prometheus-streams-VERSION.tar.gz, the same bytes every time
 #   make rpm       build/rpm/RPMS/; BUNDLED_CNATS=1 links cnats from CNATS_TARBALL statically
 #   make deb       build/deb/
+#   make deps-packages   what the last two and their tests need
 
 SYSCONFDIR   ?= /etc
 BINDIR       ?= $(PREFIX)/bin
@@ -63,7 +64,7 @@ deb: dist
 	@packaging/debian/build.sh $(DIST) build/deb
 
 # Builds packages, looks into them, installs them in a scratch root, and runs what they installed.
-test-packages: deps
+test-packages: deps-packages
 	+@$(MAKE) --no-print-directory -j$(JOBS) all
 	@BUILD=$(B) $(PYTHON) -m pytest -q tests/packages $(PYTEST_ARGS)
 

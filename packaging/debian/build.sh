@@ -20,7 +20,7 @@ SOURCE_DATE_EPOCH=$(stat -c %Y "$tree/VERSION")
 export SOURCE_DATE_EPOCH
 sed -e "s/@VERSION@/$version/g" -e "s/@DATE@/$(LC_ALL=C date -u -d "@$SOURCE_DATE_EPOCH" '+%a, %d %b %Y %H:%M:%S +0000')/" \
 	"$tree/debian/changelog.in" >"$tree/debian/changelog"
-for script in postinst prerm postrm; do
+for script in postinst prerm postrm lintian-overrides; do
 	for kind in poller receiver; do
 		sed "s/@kind@/$kind/g" "$tree/debian/$script.in" >"$tree/debian/prometheus-streams-$kind.$script"
 	done
