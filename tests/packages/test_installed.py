@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 import yaml
@@ -21,27 +22,24 @@ USER = "prometheus-streams"
 
 
 class Manager:
-    """Hears what systemd would be told."""
+    """Hears what systemd would be told, and at once: a few datagrams fill a socket."""
 
     def __init__(self, name):
         self.address = f"@{name}-{os.getpid()}-{free_port()}"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind("\0" + self.address[1:])
-        self.socket.setblocking(False)
         self.told = []
+        threading.Thread(target=self._listen, daemon=True).start()
 
-    def hears(self, message):
-        try:
-            while True:
-                self.told += self.socket.recv(4096).decode().splitlines()
-        except BlockingIOError:
-            return message in self.told
+    def _listen(self):
+        while True:
+            self.told += self.socket.recv(4096).decode().splitlines()
 
     def wait(self, message, timeout=30):
-        wait_until(lambda: self.hears(message), timeout, what=f"{message!r} is heard; so far: {self.told}")
+        wait_until(lambda: message in self.told, timeout, what=f"{message!r} is heard; so far: {self.told}")
 
     def wait_for_line(self, beginning):
-        wait_until(lambda: self.hears("") or any(line.startswith(beginning) for line in self.told),
+        wait_until(lambda: any(line.startswith(beginning) for line in self.told),
                    what=f"a line {beginning!r} is heard; so far: {self.told}")
 
 
@@ -58,6 +56,8 @@ class Service:
                                os.path.join(str(folder), f"{kind}.log"), env=env)
 
     def stop(self):
+        os.killpg(self.process.pid, signal.SIGTERM)  # a tracer keeps it from reaching its child
+        wait_until(lambda: not self.process.is_running(), 30)
         assert self.process.stop() == 0, self.process.log()
         self.manager.wait("STOPPING=1")
 
