@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 import expected
-from conftest import binary_packages
+from conftest import binary_packages, make, paths_in
 from harness.daemons import ROOT
 
 UNITS = "/usr/lib/systemd/system"
@@ -102,6 +102,28 @@ def test_debuginfo_is_for_the_binaries(rpms, tmp_path):
                                    text=True, check=True).stdout
         assert "stripped" in described and "not stripped" not in described
     assert "/common/loop/daemon.c" in names
+
+
+def test_a_cnats_of_another_checksum_is_refused(rpm_build, tmp_path):
+    assert rpm_build
+    shutil.copytree(f"{TOP}/SOURCES", tmp_path / "SOURCES")
+    (tmp_path / "SOURCES/nats.c-3.4.1.tar.gz").write_bytes(b"something else")
+    result = subprocess.run(["rpmbuild", "-bp", "--with", "bundled_cnats", "--nodeps", MACROS, "--define",
+                             f"_topdir {tmp_path}", SPEC], capture_output=True, text=True, check=False)
+    assert result.returncode != 0
+    assert re.search(r"nats\.c-3\.4\.1\.tar\.gz: FAILED", result.stdout + result.stderr)
+
+
+@pytest.mark.skipif("CNATS_TARBALL" not in os.environ, reason="CNATS_TARBALL names no source of cnats")
+def test_cnats_can_be_linked_statically(tmp_path):
+    dist, = paths_in(make("dist"))
+    result = subprocess.run([f"{ROOT}/packaging/rpm/build.sh", dist, tmp_path, os.environ["CNATS_TARBALL"]],
+                            capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for path in binary_packages(result.stdout, ".rpm").values():
+        assert "libnats" not in rpm("-qp", "--requires", path)
+        assert "bundled(cnats) = 3.4.1" in rpm("-qp", "--provides", path)
+        assert "/LICENSE.cnats" in rpm("-qpl", path)
 
 
 def newer_packages(tmp_path):

@@ -15,6 +15,10 @@
 
 #include <cmocka.h>
 
+#define TOO_LONG                                                                                   \
+	"/a/path/that/is/longer/than/what/the/kernel/has/room/for/in/the/address/of/a/socket/"     \
+	"which/is/108/bytes/with/the/nul"
+
 struct manager {
 	uv_loop_t loop;
 	struct notify *notify;
@@ -166,9 +170,7 @@ static void test_without_a_manager_nothing_is_done(void **state)
 
 static void test_addresses_that_are_none(void **state)
 {
-	static const char *const addresses[] = {"x", "@", "/", "vsock:2:1234",
-		"/a/path/that/is/longer/than/what/the/kernel/has/room/for/in/the/address/of/a/"
-		"socket/which/is/108/bytes/with/the/nul"};
+	static const char *const addresses[] = {"x", "@", "/", "vsock:2:1234", TOO_LONG};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
