@@ -22,13 +22,6 @@ MARK = "prometheus_streams_scrape_timestamp_seconds"
 DURABLE = "recv_push_gateway"
 
 
-@pytest.fixture
-def client(nats):
-    with nats.connect() as connection:
-        connection.make_stream(STREAM)
-        yield connection
-
-
 def send(client, value, instance="a", **keys):
     return frames.publish(client, "dc1", "app", instance, BODY.format(value), **keys)
 

@@ -16,13 +16,6 @@ from harness.stubs import Gateway, Target, hang
 BODY = "# TYPE app_requests counter\napp_requests {}\n"
 
 
-@pytest.fixture
-def client(nats):
-    with nats.connect() as connection:
-        connection.make_stream(STREAM)
-        yield connection
-
-
 def send(client, value, **keys):
     return frames.publish(client, "dc1", "app", "a", BODY.format(value), **keys)
 

@@ -16,13 +16,6 @@ BODY = "# TYPE app_requests counter\napp_requests {}\n"
 
 
 @pytest.fixture
-def client(nats):
-    with nats.connect() as connection:
-        connection.make_stream(STREAM)
-        yield connection
-
-
-@pytest.fixture
 def gateway(world):
     return world.gateway()
 
