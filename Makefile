@@ -14,6 +14,11 @@ PREFIX  ?= /usr/local
 WERROR  ?= 0
 VERSION := $(shell cat VERSION)
 
+# Packagers' tools say V=1 where they want whole commands; they say VERBOSE=1 as well.
+ifneq ($(filter 0 1,$(V)),)
+override V := release
+endif
+
 CC      ?= cc
 PKG_CONFIG ?= pkg-config
 PYTHON  ?= /usr/bin/python3
@@ -39,10 +44,6 @@ ifeq ($(WERROR),1)
 WARNINGS += -Werror
 endif
 
-# Packagers' tools ask for whole commands like this.
-ifneq ($(filter 0 1,$(V)),)
-override V := release
-endif
 ifeq ($(filter $(V),release debug asan tsan),)
 $(error V=$(V): choose release, debug, asan or tsan)
 endif
@@ -69,7 +70,7 @@ DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-de
                    libcmocka-dev clang libclang-rt-dev clang-format valgrind python3 python3-pytest python3-pytest-xdist python3-yaml \
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter
 # And to build packages and look into them.
-DEBIAN_PACKAGING := cpio debhelper dpkg-dev elfutils fakeroot file lintian logrotate mandoc procps rpm rpmlint strace systemd
+DEBIAN_PACKAGING := ca-certificates cpio curl debhelper dpkg-dev elfutils fakeroot file lintian logrotate mandoc procps rpm rpmlint strace systemd
 # Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \

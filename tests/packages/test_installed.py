@@ -5,9 +5,7 @@ configuration, and told of by its service manager's protocol."""
 import os
 import re
 import signal
-import socket
 import subprocess
-import threading
 
 import pytest
 import yaml
@@ -15,32 +13,11 @@ import yaml
 import test_deb
 import test_rpm
 from harness import http
+from harness.manager import Manager
 from harness.process import Process, free_port, wait_until
 from harness.servers import NatsServer, NodeExporter, Prometheus, PushGateway
 
 USER = "prometheus-streams"
-
-
-class Manager:
-    """Hears what systemd would be told, and at once: a few datagrams fill a socket."""
-
-    def __init__(self, name):
-        self.address = f"@{name}-{os.getpid()}-{free_port()}"
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.bind("\0" + self.address[1:])
-        self.told = []
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self):
-        while True:
-            self.told += self.socket.recv(4096).decode().splitlines()
-
-    def wait(self, message, timeout=30):
-        wait_until(lambda: message in self.told, timeout, what=f"{message!r} is heard; so far: {self.told}")
-
-    def wait_for_line(self, beginning):
-        wait_until(lambda: any(line.startswith(beginning) for line in self.told),
-                   what=f"a line {beginning!r} is heard; so far: {self.told}")
 
 
 class Service:
@@ -50,7 +27,7 @@ class Service:
         kind = re.search("poller|receiver", unit).group()
         text = root.read(os.path.join(unit_folder(root), unit))
         start = re.search(r"^ExecStart=(.*)$", text, re.MULTILINE).group(1).split()
-        self.manager = Manager(kind)
+        self.manager = Manager()
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "NOTIFY_SOCKET": self.manager.address, "WATCHDOG_USEC": "400000"}
         self.process = Process(kind, [*wrapper, "chroot", f"--userspec={USER}:{USER}", root.path, *start],
                                os.path.join(str(folder), f"{kind}.log"), env=env)

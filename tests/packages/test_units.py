@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from conftest import make
+
 MAX_EXPOSURE = 2.0
 UNITS = ["prometheus-streams-poller.service", "prometheus-streams-poller@.service",
          "prometheus-streams-receiver.service", "prometheus-streams-receiver@.service"]
@@ -58,6 +60,23 @@ def test_systemd_takes_it(tree, unit):
     ours = [line for line in result.stderr.splitlines() if "prometheus-streams" in line
             and "is not executable" not in line]
     assert ours == []
+
+
+def test_another_prefix(tmp_path):
+    make("install", f"DESTDIR={tmp_path}", f"B={os.environ.get('BUILD', 'build/release')}")
+    unit = (tmp_path / "usr/local/lib/systemd/system/prometheus-streams-poller@.service").read_text()
+    assert "\nExecStart=/usr/local/bin/prometheus-streams-poller --config " in unit
+    assert (tmp_path / "usr/local/bin/prometheus-streams-poller").exists()
+    assert (tmp_path / "etc/prometheus-streams/poller.yaml").exists()
+
+
+def test_an_installation_keeps_a_configuration(tmp_path):
+    arguments = ["install", f"DESTDIR={tmp_path}", f"B={os.environ.get('BUILD', 'build/release')}"]
+    make(*arguments)
+    config = tmp_path / "etc/prometheus-streams/receiver.yaml"
+    config.write_text("# mine\n")
+    make(*arguments)
+    assert config.read_text() == "# mine\n"
 
 
 def test_sysusers_make_the_user(tree, tmp_path):
