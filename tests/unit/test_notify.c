@@ -237,8 +237,8 @@ static void test_watchdog(void **state)
 
 	(void)state;
 	setenv("WATCHDOG_USEC", "400000", 1);
-	open_manager(&manager, "@");
 	start = clock_mono_ms();
+	open_manager(&manager, "@");
 	run_until(&manager, "WATCHDOG=1");
 	if (clock_mono_ms() - start < 190)
 		fail_msg("after %d ms, not half of 400", (int)(clock_mono_ms() - start));
