@@ -224,3 +224,4 @@ def test_everything_that_was_received_is_accounted_for(world, client, nats):
     wait_until(lambda: receiver.total("received_total") == 6 and receiver.total("waiting_scrapes") == 0
                and receiver.total("delivered_total") + receiver.total("discards_total") == 6)
     assert receiver.total("acks_total") == 6
+    assert receiver.total("ack_seconds_count") == 4, "of scrapes; what is malformed is acked at once"
