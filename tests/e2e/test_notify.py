@@ -3,6 +3,7 @@
 
 import pytest
 
+from conftest import STREAM
 from harness.manager import Manager
 from harness.process import free_port, wait_until
 from harness.servers import NatsServer
@@ -27,11 +28,11 @@ def test_ready_without_nats_which_is_the_status_business(world, kind):
     manager.wait("WATCHDOG=1")
     assert not daemon.ready()[0]
     nats.start()
-    with nats.connect() as client:
-        client.make_stream("PROM")
     if kind == "poller":
         manager.wait("STATUS=ready")
     else:
+        with nats.connect() as client:
+            client.make_stream(STREAM)
         # Of the gateway, which is not there; no NATS is no reason any more.
         wait_until(lambda: "NATS" not in [line for line in manager.told if line.startswith("STATUS=")][-1])
     daemon.stop()
