@@ -7,11 +7,17 @@
 #   make test     unit and end-to-end tests; test-unit and test-e2e are its halves
 #   make bench    figures, beside the peers they are compared with; a table, JSON and a plot
 #   make install  into $(DESTDIR)$(PREFIX)
+#   make dist, rpm, deb   source and packages, into build/; see packaging/packages.mk
 
 V       ?= release
 PREFIX  ?= /usr/local
 WERROR  ?= 0
 VERSION := $(shell cat VERSION)
+
+# Packagers' tools say V=1 where they want whole commands; they say VERBOSE=1 as well.
+ifneq ($(filter 0 1,$(V)),)
+override V := release
+endif
 
 CC      ?= cc
 PKG_CONFIG ?= pkg-config
@@ -51,11 +57,20 @@ OUR_LDFLAGS  := -pthread $(filter -fsanitize%,$(FLAGS_$(V)))
 LIB_CFLAGS    = $(eval LIB_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(LIB_CFLAGS)
 LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -lm)$(LIB_LDLIBS)
 
+# The prefix of a cnats that is to be linked statically, where the distribution has none.
+ifdef CNATS
+LIBRARIES  := $(filter-out libnats,$(LIBRARIES))
+OUR_CFLAGS += -isystem $(CNATS)/include
+LIB_LDLIBS  = $(eval LIB_LDLIBS := $(CNATS)/lib/libnats_static.a $$(shell $(PKG_CONFIG) --libs $(LIBRARIES) openssl) -lm)$(LIB_LDLIBS)
+endif
+
 # What `make deps` installs: to build, to test and format, and the servers that demo and tests run.
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-dev libuv1-dev libyaml-dev \
                    libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev uthash-dev \
                    libcmocka-dev clang libclang-rt-dev clang-format valgrind python3 python3-pytest python3-pytest-xdist python3-yaml \
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter
+# And to build packages and look into them.
+DEBIAN_PACKAGING := ca-certificates cpio curl debhelper dpkg-dev elfutils fakeroot file lintian logrotate mandoc procps rpm rpmlint strace systemd
 # Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
@@ -122,6 +137,9 @@ $(B)/bench/%: $(B)/obj/tests/bench/%.o $(B)/libreceiver.a $(B)/libpoller.a $(B)/
 deps:
 	@packaging/deps.sh "$(DEBIAN_PACKAGES)" "$(FEDORA_PACKAGES)" "$(LIBRARIES)"
 
+deps-packages:
+	@packaging/deps.sh "$(DEBIAN_PACKAGES) $(DEBIAN_PACKAGING)" "$(FEDORA_PACKAGES) rpm-build rpmdevtools" "$(LIBRARIES)"
+
 # These install what they need first; what follows runs in a make of its own, which then finds it.
 demo: deps
 	+@$(MAKE) --no-print-directory -j$(JOBS) all
@@ -175,15 +193,10 @@ lint:
 	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-gcc CC=gcc WERROR=1 all $(patsubst $(B)/%,build/lint-gcc/%,$(UNITS) $(REPLAYS) $(BENCHES))
 	+@$(MAKE) --no-print-directory -j$(JOBS) B=build/lint-clang CC=clang WERROR=1 all $(patsubst $(B)/%,build/lint-clang/%,$(UNITS) $(REPLAYS) $(BENCHES))
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
-	install -m 0755 $(DAEMONS) $(DESTDIR)$(PREFIX)/bin
-	install -m 0644 README.md LICENSE docs/*.md common/wire.md $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams
-	install -D -m 0644 -t $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/images docs/images/*
-	install -m 0644 etc/poller.yaml etc/receiver.yaml $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
+include packaging/packages.mk
 
 clean:
 	rm -rf build
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
-.PHONY: all deps demo test test-unit test-e2e asan tsan bench fuzz format lint install clean force
+.PHONY: all deps deps-packages demo test test-unit test-e2e asan tsan bench fuzz format lint clean force

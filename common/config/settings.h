@@ -177,4 +177,7 @@ void settings_durables(const struct settings *settings, struct string_list *out)
 /* A page for people: every key with its type, default and help, from the table. */
 void settings_write_keys(struct buf *out);
 
+/* The same in the markup of man(7). */
+void settings_write_manual(struct buf *out);
+
 #endif

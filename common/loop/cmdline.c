@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One row per option; getopt_long's own table and --help are made from it. */
+/* One row per option; getopt_long's own table, --help and the manual are made from it. */
 #include "common/loop/cmdline.h"
+
+#include "common/core/roff.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -125,6 +127,24 @@ void cmdline_write_help(struct buf *out, const char *program, const char *summar
 		"\nSIGTERM and SIGINT drain and stop, a second one stops at once; SIGHUP reopens "
 		"the log file.\n"
 		"Exit status: 0 clean stop, 1 failure, 2 bad command line or configuration.\n");
+}
+
+void cmdline_write_manual(struct buf *out)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "--%s", rows[i].name);
+		buf_append_str(out, ".TP\n");
+		roff_append_in(out, 'B', name);
+		if (rows[i].argument != NULL) {
+			buf_append_char(out, ' ');
+			roff_append_in(out, 'I', rows[i].argument);
+		}
+		buf_append_char(out, '\n');
+		roff_append(out, rows[i].help);
+		buf_append_str(out, ".\n");
+	}
 }
 
 static int write_pid(int fd)

@@ -34,6 +34,9 @@ int cmdline_parse(struct cmdline *cmdline, int argc, char **argv, struct err *er
 
 void cmdline_write_help(struct buf *out, const char *program, const char *summary);
 
+/* The options as a list in the markup of man(7), for the manual pages. */
+void cmdline_write_manual(struct buf *out);
+
 /* Nothing without --pid. -1 and `err` also while a running process of ours has the file. */
 int cmdline_write_pid_file(struct cmdline *cmdline, struct err *err) MUST_CHECK;
 

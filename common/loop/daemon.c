@@ -8,6 +8,7 @@
 #include "common/core/log.h"
 #include "common/loop/cmdline.h"
 #include "common/loop/httpd.h"
+#include "common/loop/notify.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,6 +26,7 @@ struct daemon {
 	struct settings *settings;
 	struct metrics *metrics;
 	struct httpd *httpd;
+	struct notify *notify; /* NULL without a service manager that wants to know */
 	uv_loop_t loop;
 	uv_signal_t term, interrupt, hangup;
 	uv_timer_t deadline;
@@ -157,6 +159,8 @@ static void start_closing(struct daemon *daemon)
 {
 	daemon->phase = PHASE_CLOSING;
 	uv_timer_stop(&daemon->deadline);
+	notify_close(daemon->notify);
+	daemon->notify = NULL;
 	if (daemon->httpd != NULL)
 		httpd_close(daemon->httpd, NULL, NULL);
 	daemon->httpd = NULL;
@@ -186,6 +190,7 @@ static void start_draining(struct daemon *daemon, const char *signal_name)
 	log_info("stopping: finishing what is in flight; a second signal stops at once",
 		LOG_S("signal", signal_name));
 	daemon->phase = PHASE_DRAINING;
+	notify_stopping(daemon->notify);
 	uv_timer_start(
 		&daemon->deadline, on_deadline, (uint64_t)daemon->settings->shutdown_timeout_ms, 0);
 	daemon->program->drain(daemon->state);
@@ -273,6 +278,26 @@ static int open_monitor(struct daemon *daemon, struct err *err)
 	return 0;
 }
 
+static void on_status(void *arg, struct buf *status)
+{
+	struct buf why = {0};
+
+	if (is_ready(arg, &why))
+		buf_append_str(status, "ready");
+	else
+		buf_appendf(status, "not ready: %s", buf_cstr(&why));
+	buf_free(&why);
+}
+
+/* A manager that cannot be told waits for it in vain and ends us: better that than to guess. */
+static void open_notify(struct daemon *daemon)
+{
+	struct err err;
+
+	if (notify_open(&daemon->notify, &daemon->loop, on_status, daemon, &err) < 0)
+		log_warn("the service manager is told nothing", LOG_S("error", err.text));
+}
+
 /* The pid file last: it says that there is somebody to signal. */
 static int start(struct daemon *daemon, struct err *err)
 {
@@ -280,7 +305,10 @@ static int start(struct daemon *daemon, struct err *err)
 		return -1;
 	if (daemon->program->start(daemon, daemon->settings, &daemon->state, err) < 0)
 		return -1;
-	return cmdline_write_pid_file(&daemon->cmdline, err);
+	if (cmdline_write_pid_file(&daemon->cmdline, err) < 0)
+		return -1;
+	open_notify(daemon);
+	return 0;
 }
 
 static void run(struct daemon *daemon)
