@@ -52,13 +52,18 @@ static void open_link(struct poller *poller, const struct settings *settings, co
 			     ? xstrdup(client_id)
 			     : xasprintf("prometheus-streams-poller %s", settings->identity);
 	char *inbox = xasprintf("_INBOX_poller_%s", token);
+	struct nats_tls tls;
 	const struct nats_link_options options = {
 		.urls = &settings->poller_stream.urls,
+		.tls = &tls,
+		.auth = &settings->poller_stream.auth,
 		.client_name = name,
 		.inbox_prefix = inbox,
 	};
 
+	settings_nats_tls(settings, &settings->poller_stream, &tls);
 	poller->link = nats_link_open(daemon_loop(poller->daemon), &options);
+	settings_nats_tls_fini(&tls);
 	free(inbox);
 	free(name);
 }
@@ -218,6 +223,9 @@ static void collect(void *state)
 		metrics_plain(metrics, PM_NATS_CONNECTS), (double)nats_link_connects(poller->link));
 	series_set(metrics_plain(metrics, PM_NATS_VIOLATIONS),
 		(double)nats_link_violations(poller->link));
+	for (enum nats_failure i = 0; i < NATS_FAILURE_COUNT; i++)
+		series_set(metrics_series(metrics, PM_NATS_FAILURES, nats_failure_name(i)),
+			(double)nats_link_failures(poller->link, i));
 }
 
 int main(int argc, char **argv)

@@ -17,6 +17,30 @@ enum settings_compression { COMPRESSION_PASSTHROUGH, COMPRESSION_GZIP, COMPRESSI
 enum settings_storage { STORAGE_FILE, STORAGE_MEMORY };
 enum settings_discard { DISCARD_OLD, DISCARD_NEW };
 
+/* A secret, given as it is or by a file that holds it; neither: none. */
+struct secret_settings {
+	char *value, *file;
+};
+
+enum settings_tls_scheme { TLS_SCHEME_MANUAL, TLS_SCHEME_FILE, TLS_SCHEME_PUPPET };
+
+/* `tls`, of a stream or of both: as written. What it comes to is told by settings_nats_tls. */
+struct nats_tls_settings {
+	bool present;
+	struct yaml_position position;
+	enum settings_tls_scheme scheme; /* file is the original's other word for manual */
+	char *identity, *ssl_dir;        /* puppet: what the paths are made of */
+	char *ca, *cert, *key;           /* paths; of the key also the key itself */
+	char *server_name;
+	bool insecure_skip_verify;
+};
+
+/* How a stream's connection says who it is; at most one way, besides a certificate. */
+struct nats_auth_settings {
+	char *user;
+	struct secret_settings password, token, nkey_seed, credentials;
+};
+
 /* poller_stream and receiver_stream. */
 struct stream_settings {
 	bool present;
@@ -35,6 +59,8 @@ struct stream_settings {
 	int64_t max_bytes;            /* -1: no limit */
 	int64_t duplicate_window_ms;
 	int64_t replicas;
+	struct nats_tls_settings tls;
+	struct nats_auth_settings auth;
 };
 
 struct push_gateway_settings {
@@ -127,6 +153,7 @@ struct settings {
 	int64_t max_targets_per_publisher;
 	uint64_t max_publisher_bytes;
 	struct stream_settings poller_stream, receiver_stream;
+	struct nats_tls_settings tls; /* of the stream that has none of its own */
 	struct push_gateway_settings *push_gateways;
 	size_t push_gateway_count;
 	struct job_settings *jobs;
@@ -152,6 +179,18 @@ void settings_describe(const struct settings *settings, enum settings_role role,
 /* --print-config: YAML that loads to the same settings, every key with its effective value, secrets
  * as url_redact shows them. */
 void settings_print(const struct settings *settings, struct buf *out);
+
+/* The files and rules of a stream's TLS, worked out; freed by settings_nats_tls_fini. */
+struct nats_tls {
+	bool wanted;       /* false: TLS only where the URL or the server asks for it */
+	char *ca;          /* a path; NULL: the system's */
+	char *cert, *key;  /* paths, or both NULL; a key may be the key itself */
+	char *server_name; /* expected in the certificate; NULL: the host connected to */
+	bool is_unverified;
+};
+void settings_nats_tls(const struct settings *settings, const struct stream_settings *stream,
+	struct nats_tls *tls);
+void settings_nats_tls_fini(struct nats_tls *tls);
 
 /* The durable's name of a sink: <client_id>_<sink>, or <client_id>_<sink>_<suffix>, where the
  * suffix is "legacy" or the token (wire_escape) of a publisher. To be freed by the caller. */

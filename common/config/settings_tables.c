@@ -5,20 +5,15 @@
  * samples in etc/ are tested against these rows.
  */
 #include "common/config/settings_internal.h"
+#include "common/config/settings_security.h"
 
-#define MB            (INT64_C(1) << 20)
-#define GB            (INT64_C(1) << 30)
-#define MINUTE_MS     INT64_C(60000)
-#define HOUR_MS       (60 * MINUTE_MS)
-#define NAME_MAX_LEN  64 /* of what durables are named after: NATS takes 255 bytes in all */
-#define FOR_POLLER    SETTINGS_AUDIENCE(SETTINGS_FOR_POLLER)
-#define FOR_RECEIVER  SETTINGS_AUDIENCE(SETTINGS_FOR_RECEIVER)
-#define COUNTED(s, m) .count_offset = offsetof(s, m)
-#define KEYS(rows)    .keys = (rows), .key_count = ARRAY_LEN(rows)
-#define NO_NAME       .name_offset = CONFIG_NOWHERE
-#define NO_POSITION   .position_offset = CONFIG_NOWHERE
-#define NO_PRESENT    .present_offset = CONFIG_NOWHERE
-#define POSITION(s)   .position_offset = offsetof(s, position)
+#define MB           (INT64_C(1) << 20)
+#define GB           (INT64_C(1) << 30)
+#define MINUTE_MS    INT64_C(60000)
+#define HOUR_MS      (60 * MINUTE_MS)
+#define NAME_MAX_LEN 64 /* of what durables are named after: NATS takes 255 bytes in all */
+#define FOR_POLLER   SETTINGS_AUDIENCE(SETTINGS_FOR_POLLER)
+#define FOR_RECEIVER SETTINGS_AUDIENCE(SETTINGS_FOR_RECEIVER)
 
 static const char *const compressions[] = {"passthrough", "gzip", "zstd", NULL};
 static const char *const storages[] = {"file", "memory", NULL};
@@ -263,6 +258,7 @@ static const struct config_table global_table = {
 
 static const struct config_key poller_stream_keys[] = {
 	STREAM_KEYS,
+	NATS_SECURITY_KEYS,
 	{.name = "client_id",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct stream_settings, client_id),
@@ -339,6 +335,7 @@ static const struct config_table poller_stream_table = {
 
 static const struct config_key receiver_stream_keys[] = {
 	STREAM_KEYS,
+	NATS_SECURITY_KEYS,
 	{.name = "client_id",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct stream_settings, client_id),
@@ -612,6 +609,11 @@ static const struct config_key settings_keys[] = {
 			"their scrapes waiting or on their way, and its groups at the gateway. "
 			"Beyond it what arrives is dropped and counted. All publishers together "
 			"get eight times as much, then each an equal part."},
+	{.name = "tls",
+		.type = CONFIG_SECTION,
+		CONFIG_AT(struct settings, tls),
+		.table = &nats_tls_table,
+		.help = "TLS of the connections to NATS, where a stream has no `tls` of its own."},
 	{.name = "poller_stream",
 		.type = CONFIG_SECTION,
 		CONFIG_AT(struct settings, poller_stream),
