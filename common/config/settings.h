@@ -41,6 +41,44 @@ struct nats_auth_settings {
 	struct secret_settings password, token, nkey_seed, credentials;
 };
 
+/* How HTTP requests are secured, in Prometheus' words; of a job and of a sink. */
+struct tls_config_settings {
+	bool present;
+	struct yaml_position position;
+	struct secret_settings ca, cert, key; /* PEM */
+	char *server_name;
+	bool insecure_skip_verify;
+};
+
+struct basic_auth_settings {
+	bool present;
+	struct yaml_position position;
+	char *username;
+	struct secret_settings password;
+};
+
+struct authorization_settings {
+	bool present;
+	struct yaml_position position;
+	char *type;
+	struct secret_settings credentials;
+};
+
+struct http_header_settings {
+	char *name;
+	struct yaml_position position;
+	struct string_list values, secrets, files;
+};
+
+struct http_client_settings {
+	struct tls_config_settings tls;
+	struct basic_auth_settings basic_auth;
+	struct authorization_settings authorization;
+	struct http_header_settings *headers;
+	size_t header_count;
+	char *proxy_url; /* may hold credentials */
+};
+
 /* poller_stream and receiver_stream. */
 struct stream_settings {
 	bool present;
@@ -72,6 +110,7 @@ struct push_gateway_settings {
 	int64_t concurrency;
 	int64_t timeout_ms;
 	bool utf8_names;
+	struct http_client_settings http;
 };
 
 /* A query parameter: one name, its values in order. */
@@ -118,6 +157,7 @@ struct job_settings {
 	size_t param_count;
 	uint64_t body_size_limit_bytes; /* decoded; 0: no limit */
 	bool honor_labels;
+	struct http_client_settings http;
 	struct target_settings *targets; /* of both spellings below, in that order */
 	size_t target_count;
 	struct written_target *written_targets;

@@ -60,6 +60,36 @@
 		FILE_KEY("credentials_file", struct stream_settings, auth.credentials.file,        \
 			"A .creds file; read at each connection.")
 
+/* Of a job and of a sink, whose struct has a member `http`. */
+#define HTTP_CLIENT_KEYS(type_)                                                                    \
+	{.name = "tls_config",                                                                     \
+		.type = CONFIG_SECTION,                                                            \
+		CONFIG_AT(type_, http.tls),                                                        \
+		.table = &tls_config_table,                                                        \
+		.help = "TLS of https requests."},                                                 \
+		{.name = "basic_auth",                                                             \
+			.type = CONFIG_SECTION,                                                    \
+			CONFIG_AT(type_, http.basic_auth),                                         \
+			.table = &basic_auth_table,                                                \
+			.help = "A user and password sent with each request."},                    \
+		{.name = "authorization",                                                          \
+			.type = CONFIG_SECTION,                                                    \
+			CONFIG_AT(type_, http.authorization),                                      \
+			.table = &authorization_table,                                             \
+			.help = "A token sent with each request."},                                \
+		{.name = "http_headers",                                                           \
+			.type = CONFIG_MAP,                                                        \
+			CONFIG_AT(type_, http.headers),                                            \
+			COUNTED(type_, http.header_count),                                         \
+			.table = &http_header_table,                                               \
+			.help = "Further headers of each request, by name."},                      \
+	{                                                                                          \
+		.name = "proxy_url", .type = CONFIG_STRING, CONFIG_AT(type_, http.proxy_url),      \
+		.flags = CONFIG_EXPAND | CONFIG_SECRET, .check = check_proxy_url,                  \
+		.help = "The proxy that requests go through: http://, https://, socks5:// or "     \
+			"socks5h://. Proxies of the environment are not used."                     \
+	}
+
 int check_secret(const char *text, struct err *err);
 
 /* A secret given twice, or in two ways, is an error. `a`, `b` are keys of the object. */

@@ -166,6 +166,7 @@ static const struct config_key job_keys[] = {
 		.flags = CONFIG_INHERIT,
 		.help = "Whether a label of the scraped series wins over the target's label of the "
 			"same name; otherwise it is kept as `exported_<name>`."},
+	HTTP_CLIENT_KEYS(struct job_settings),
 	{.name = "targets",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct job_settings, written_targets),
@@ -418,6 +419,7 @@ static const struct config_key push_gateway_keys[] = {
 		.help = "Whether quoted (UTF-8) names are pushed as they are, for gateways from "
 			"1.11 "
 			"on with `--push.enable-utf8-names`; else in `U__` escaping."},
+	HTTP_CLIENT_KEYS(struct push_gateway_settings),
 };
 
 static const struct config_table push_gateway_table = {
@@ -427,6 +429,7 @@ static const struct config_table push_gateway_table = {
 	POSITION(struct push_gateway_settings),
 	NO_NAME,
 	NO_PRESENT,
+	.check = check_http_client,
 };
 
 static const struct config_key settings_keys[] = {

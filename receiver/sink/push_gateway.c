@@ -24,7 +24,7 @@
 #include "common/core/backoff.h"
 #include "common/core/clock.h"
 #include "common/core/url.h"
-#include "common/loop/fetch.h"
+#include "common/loop/fetch_client.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/push_answer.h"
 #include "receiver/sink/push_health.h"
@@ -56,6 +56,7 @@ struct push_gateway {
 	char *base_url; /* without a slash at its end; may hold credentials */
 	char *shown_url;
 	struct fetch *fetch;
+	struct fetch_client *client;
 	struct push_claims *claims;
 	struct push_types *types;
 	struct push_marks *marks;
@@ -265,6 +266,7 @@ static void send_step(struct push_step *step)
 		.timeout_ms = gateway->settings->timeout_ms,
 		.body_limit_bytes = ANSWER_LIMIT_BYTES,
 		.follow_redirects = false,
+		.client = gateway->client,
 	};
 
 	series_inc(step->is_delete ? gateway->deletes : gateway->puts);
@@ -285,6 +287,7 @@ static void send_survey(struct push_gateway *gateway)
 		.timeout_ms = gateway->settings->timeout_ms,
 		.body_limit_bytes = SURVEY_LIMIT_BYTES,
 		.follow_redirects = false,
+		.client = gateway->client,
 	};
 
 	gateway->running++;
@@ -301,6 +304,7 @@ static bool delete_orphan(struct push_gateway *gateway)
 		.method = "DELETE",
 		.timeout_ms = gateway->settings->timeout_ms,
 		.body_limit_bytes = ANSWER_LIMIT_BYTES,
+		.client = gateway->client,
 	};
 	char *url;
 
@@ -833,6 +837,7 @@ struct sink *push_gateway_open(
 	gateway->base_url = base_url(settings->url);
 	gateway->shown_url = url_redact(gateway->base_url);
 	gateway->fetch = fetch_open(context->loop, &options);
+	gateway->client = fetch_client_new(gateway->fetch, &settings->http);
 	gateway->claims = push_claims_new();
 	gateway->types = push_types_new();
 	gateway->marks = push_marks_new();
