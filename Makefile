@@ -173,6 +173,8 @@ install: all
 	install -m 0755 $(DAEMONS) $(DESTDIR)$(PREFIX)/bin
 	install -m 0644 README.md LICENSE docs/*.md common/wire.md $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams
 	install -m 0644 etc/poller.yaml etc/receiver.yaml $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
+	install -d $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples/nats
+	install -m 0644 etc/nats/* $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples/nats
 
 clean:
 	rm -rf build

@@ -4,6 +4,7 @@
 import json
 import queue
 import socket
+import ssl
 import threading
 import uuid
 
@@ -36,11 +37,16 @@ class Message:
 class Nats:
     """One connection; thread-safe enough for a test: one reader thread, callers on others."""
 
-    def __init__(self, port, user=None, password=None, host="127.0.0.1"):
+    def __init__(self, port, user=None, password=None, host="127.0.0.1", ca=None, inbox="_INBOX",
+                 leaf=False):
+        """`leaf`: poses as a leaf node, at the port for those."""
         self.socket = socket.create_connection((host, port), timeout=10)
         self.socket.settimeout(None)
         self.file = self.socket.makefile("rb")
         self.info = json.loads(self.file.readline().split(b" ", 1)[1])
+        if ca is not None:
+            self.socket = ssl.create_default_context(cafile=ca).wrap_socket(self.socket, server_hostname=host)
+            self.file = self.socket.makefile("rb")
         self.subscriptions = {}
         self.errors = []
         self.pongs = queue.Queue()
@@ -48,12 +54,14 @@ class Nats:
         self.lock = threading.Lock()
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True,
                    "lang": "python", "version": "0", "protocol": 1}
+        if leaf:
+            options = {"headers": True, "name": "leaf", "server_id": uuid.uuid4().hex}
         if user is not None:
             options.update(user=user, **{"pass": password})
         self.send(b"CONNECT " + json.dumps(options).encode() + b"\r\n")
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.inbox = f"_INBOX.{uuid.uuid4().hex}"
+        self.inbox = f"{inbox}.{uuid.uuid4().hex}"
         self.flush()
 
     def send(self, data):
