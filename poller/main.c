@@ -30,11 +30,15 @@ struct poller {
 
 static int init_targets(struct poller *poller, const struct settings *settings, struct err *err)
 {
-	int port = daemon_monitor_port(poller->daemon);
+	const struct self_access access = {
+		.port = daemon_monitor_port(poller->daemon),
+		.is_tls = daemon_monitor_is_tls(poller->daemon),
+		.header = daemon_monitor_header(poller->daemon),
+	};
 
-	poller->has_self = port != 0;
+	poller->has_self = access.port != 0;
 	if (poller->has_self)
-		self_init(&poller->self, settings, port);
+		self_init(&poller->self, settings, &access);
 	if (target_list_init(&poller->targets, settings,
 		    poller->has_self ? &poller->self.job : NULL, daemon_metrics(poller->daemon),
 		    err) < 0) {

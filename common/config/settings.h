@@ -184,7 +184,8 @@ struct settings {
 	int64_t max_age_ms; /* 0: off */
 	enum settings_compression compression;
 	char *monitor_address;
-	int monitor_port; /* 0: none */
+	int monitor_port;      /* 0: none */
+	char *web_config_file; /* of the monitor port; NULL: open to anybody */
 	int64_t shutdown_timeout_ms;
 	uint64_t queue_bytes;       /* poller: scrapes waiting for NATS */
 	int64_t max_unacked;        /* poller: publishes without a PubAck */

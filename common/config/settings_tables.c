@@ -475,6 +475,10 @@ static const struct config_key settings_keys[] = {
 		.help = "Where /metrics, /-/healthy and /-/ready are served; a poller with a "
 			"monitor "
 			"port also scrapes itself. 0 is none."},
+	FILE_KEY("web_config_file", struct settings, web_config_file,
+		"A file in the format of Prometheus' web.config.file, with TLS "
+		"(tls_server_config: cert_file, key_file) and users (basic_auth_users, with bcrypt "
+		"hashes) of the monitor port. Read at the start."),
 	{.name = "shutdown_timeout",
 		.type = CONFIG_DURATION,
 		CONFIG_AT(struct settings, shutdown_timeout_ms),

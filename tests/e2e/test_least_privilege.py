@@ -70,15 +70,17 @@ class Sites:
             text = etc("dc1.conf").replace("nats.hub.example.net:7422", f"127.0.0.1:{leaf_port}").replace("dc1", name)
             self.dcs[name] = world.add(Site(folder, name, text, certificate, self.authority.cert).start())
             with self.dcs[name].connect("admin") as admin:
-                admin.api("STREAM.CREATE.PROM", json.loads(etc("PROM.json")))
+                admin.api(f"STREAM.CREATE.PROM_{name}", json.loads(etc("PROM_dc1.json").replace("dc1", name)))
         self.admin = self.hub.connect("admin")
         for name in self.dcs:
             wait_until(lambda domain=name: self.reaches(domain), 30, what=f"the hub reaches {name}")
+        for name in self.dcs:
+            self.admin.api(f"STREAM.CREATE.COPY_{name}", json.loads(etc("COPY_dc1.json").replace("dc1", name)))
         self.admin.api("STREAM.CREATE.GLOBAL", json.loads(etc("GLOBAL.json")))
 
     def reaches(self, domain):
         try:
-            return self.admin.api("STREAM.INFO.PROM", domain=domain)
+            return self.admin.api(f"STREAM.INFO.PROM_{domain}", domain=domain)
         except NatsError:
             return None
 
@@ -93,7 +95,8 @@ class Sites:
     def poller(self, name, target, **settings):
         return self.world.poller(
             self.dcs[name], {"app": {"targets": [{"name": "a", "url": target.url}]}}, name=f"poller-{name}",
-            identity=name, stream={**self.stream(self.dcs[name], f"poller_{name}"), "create": False}, **settings)
+            identity=name, stream={**self.stream(self.dcs[name], f"poller_{name}"), "stream": f"PROM_{name}",
+                                   "create": False}, **settings)
 
     def receiver(self, user, client_id, gateway, **settings):
         return self.world.receiver(self.hub, gateway.url, push={"publisher_label": True}, stream={
@@ -168,21 +171,21 @@ def test_a_poller_speaks_for_its_data_centre_only(sites):
     with sites.dcs["dc1"].connect("poller_dc1") as client:
         for subject in ("prometheus.scrape.dc2.app.a.0", "prometheus.key.dc2.app.a.0.1", "prometheus",
                         "prometheus.scrape2.dc1.app.a.0", "prometheus_rpc.dc1.x",
-                        "$JS.API.STREAM.DELETE.PROM", "$JS.API.STREAM.PURGE.PROM", "$JS.API.STREAM.UPDATE.PROM",
-                        "$JS.API.STREAM.MSG.GET.PROM", "$JS.API.CONSUMER.CREATE.PROM",
-                        "$JS.API.STREAM.CREATE.PROM", "$JS.API.STREAM.NAMES", "_INBOX_admin.x", "$JS.ACK.PROM.x"):
+                        "$JS.API.STREAM.DELETE.PROM_dc1", "$JS.API.STREAM.PURGE.PROM_dc1",
+                        "$JS.API.STREAM.UPDATE.PROM_dc1", "$JS.API.STREAM.MSG.GET.PROM_dc1",
+                        "$JS.API.CONSUMER.CREATE.PROM_dc1", "$JS.API.STREAM.CREATE.PROM_dc1", "$JS.API.STREAM.NAMES", "_INBOX_admin.x", "$JS.ACK.PROM_dc1.x"):
             assert refused(client, subject), f"{subject} passed"
         for subject in ("prometheus.>", "prometheus.scrape.dc1.>", "_INBOX.>", ">", "_INBOX_admin.>", "$JS.>"):
             assert refused(client, subject, subscribe=True), f"{subject} was subscribed to"
         for subject in ("prometheus.scrape.dc1.app.a.0", "prometheus.key.dc1.app.a.0.1",
-                        "$JS.API.STREAM.INFO.PROM"):
+                        "$JS.API.STREAM.INFO.PROM_dc1"):
             assert not refused(client, subject), subject
 
 
 def test_a_data_centre_speaks_for_itself_only(sites):
     """Its own administrator, and its server, cannot bring anything under another's name to the hub."""
     with sites.dcs["dc2"].connect("admin") as local:
-        before = local.stream_messages("PROM")
+        before = local.stream_messages("PROM_dc2")
         in_hub = sites.admin.stream_messages("GLOBAL")
         hostile = Site(sites.world.folder, "hostile", sites.dcs["dc1"].text, Authority(
             sites.world.folder, "own").issue("x"), sites.authority.cert)
@@ -197,35 +200,38 @@ def test_a_data_centre_speaks_for_itself_only(sites):
             for _ in range(20):
                 client.publish("prometheus.scrape.dc2.app.a.0", BODY.encode())
                 client.publish("$JS.API.STREAM.DELETE.GLOBAL")
-                client.publish("$JS.dc2.API.STREAM.DELETE.PROM")
+                client.publish("$JS.dc2.API.STREAM.DELETE.PROM_dc2")
                 client.publish("$JS.hub.API.STREAM.DELETE.GLOBAL")
                 time.sleep(0.05)
             client.flush()
-        assert local.stream_messages("PROM") == before
+        assert local.stream_messages("PROM_dc2") == before
         assert sites.admin.stream_messages("GLOBAL") == in_hub
 
 
 def test_a_leaf_connection_brings_nothing_else(sites):
     """The same without a server, by the protocol that leaf nodes speak."""
-    heard, overheard = [], []
+    overheard = []
     with sites.dcs["dc2"].connect("admin") as local, sites.hub.connect("receiver", "_INBOX_hub") as receiver, Nats(
             sites.leaf_port, "leaf_dc1", "CHANGE-ME-leaf_dc1", ca=sites.authority.cert, leaf=True) as leaf:
         receiver.subscribe("_INBOX_hub.>", overheard.append)
         receiver.flush()
-        sites.admin.subscribe("_INBOX_admin.fence", heard.append)
-        sites.admin.flush()
-        before, in_hub = local.stream_messages("PROM"), sites.admin.stream_messages("GLOBAL")
+        before, in_hub = local.stream_messages("PROM_dc2"), sites.admin.stream_messages("GLOBAL")
         for subject in ("prometheus.scrape.dc2.app.a.0", "prometheus.scrape.dc1.app.a.0", "copy.dc2.x",
-                        "$JS.API.STREAM.DELETE.GLOBAL", "$JS.dc2.API.STREAM.DELETE.PROM",
+                        "$JS.API.STREAM.DELETE.GLOBAL", "$JS.dc2.API.STREAM.DELETE.PROM_dc2",
                         "$JS.hub.API.STREAM.DELETE.GLOBAL", "_INBOX_hub.x",
                         "$JS.ACK.GLOBAL.recv_push_gateway.1.1.1.1.0"):
             leaf.send(f"LMSG {subject} 5\r\nhello\r\n".encode())
-        leaf.send(b"LMSG _INBOX_admin.fence 5\r\nhello\r\n")
-        wait_until(lambda: heard, what="what is allowed comes through")
+        leaf.flush()
         receiver.flush()
+        # To its own data centre's stream it gets both scrapes, and the hub copies them as they are; into
+        # the stream that receivers read comes that of its own name only.
+        wait_until(lambda: sites.admin.stream_messages("COPY_dc1") == 2 and
+                   sites.admin.stream_messages("GLOBAL") == in_hub + 1)
+        frames_of = [sites.admin.stream_message("GLOBAL", in_hub + 1).subject]
+        assert frames_of == ["prometheus.scrape.dc1.app.a.0"]
         assert not overheard
-        assert local.stream_messages("PROM") == before
-        assert sites.admin.stream_messages("GLOBAL") == in_hub
+        assert local.stream_messages("PROM_dc2") == before
+        assert sites.admin.stream_messages("GLOBAL") == in_hub + 1
 
 
 @pytest.mark.parametrize("user", ["receiver", "receiver_bind", "reader"])
@@ -235,7 +241,7 @@ def test_receivers_do_not_publish_nor_listen(sites, user):
                         "$JS.API.STREAM.DELETE.GLOBAL", "$JS.API.STREAM.PURGE.GLOBAL",
                         "$JS.API.STREAM.UPDATE.GLOBAL", "$JS.API.STREAM.MSG.DELETE.GLOBAL",
                         "$JS.API.CONSUMER.DELETE.GLOBAL.recv_push_gateway", "$JS.dc1.API.STREAM.INFO.PROM",
-                        "$JS.dc1.API.STREAM.DELETE.PROM", "_INBOX_admin.x", "_INBOX_poller_dc1.x"):
+                        "$JS.dc1.API.STREAM.DELETE.PROM_dc1", "_INBOX_admin.x", "_INBOX_poller_dc1.x"):
             assert refused(client, subject), f"{subject} passed"
         inboxes = {"receiver": "_INBOX_hub", "receiver_bind": "_INBOX_recv", "reader": "_INBOX_reader"}
         for name, inbox in inboxes.items():
@@ -279,7 +285,7 @@ def without(site, right):
 
 def test_poller_without_stream_info(world, sites, target):
     """Publishes all the same, and says once that it does not check."""
-    without(sites.dcs["dc1"], '"$JS.API.STREAM.INFO.PROM"')
+    without(sites.dcs["dc1"], '"$JS.API.STREAM.INFO.PROM_dc1"')
     poller = sites.poller("dc1", target)
     poller.wait_ready(40)
     wait_until(lambda: sites.reaches("dc1") and sites.reaches("dc1")["state"]["messages"] > 2, 40)

@@ -3,6 +3,7 @@
 
 import json
 import queue
+import select
 import socket
 import ssl
 import threading
@@ -34,6 +35,55 @@ class Message:
         return dict(line.split(": ", 1) if ": " in line else line.split(":", 1) for line in lines if ":" in line)
 
 
+class _Tls:
+    """A TLS connection that one thread reads while others write, which OpenSSL does not allow at once."""
+
+    def __init__(self, connection):
+        self.connection, self.lock, self.taken = connection, threading.Lock(), b""
+        connection.setblocking(False)
+
+    def sendall(self, data):
+        while data:
+            with self.lock:
+                try:
+                    data = data[self.connection.send(data):]
+                    continue
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    pass
+            select.select([], [self.connection], [], 0.05)
+
+    def _take(self):
+        while True:
+            with self.lock:
+                try:
+                    chunk = self.connection.recv(65536)
+                    break
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    pass
+            select.select([self.connection], [], [], 0.2)
+        self.taken += chunk
+        return len(chunk) > 0
+
+    def readline(self):
+        while b"\n" not in self.taken:
+            if not self._take():
+                return b""
+        line, _, self.taken = self.taken.partition(b"\n")
+        return line + b"\n"
+
+    def read(self, size):
+        while len(self.taken) < size and self._take():
+            pass
+        taken, self.taken = self.taken[:size], self.taken[size:]
+        return taken
+
+    def shutdown(self, how):
+        self.connection.shutdown(how)
+
+    def close(self):
+        self.connection.close()
+
+
 class Nats:
     """One connection; thread-safe enough for a test: one reader thread, callers on others."""
 
@@ -45,8 +95,8 @@ class Nats:
         self.file = self.socket.makefile("rb")
         self.info = json.loads(self.file.readline().split(b" ", 1)[1])
         if ca is not None:
-            self.socket = ssl.create_default_context(cafile=ca).wrap_socket(self.socket, server_hostname=host)
-            self.file = self.socket.makefile("rb")
+            self.socket = self.file = _Tls(
+                ssl.create_default_context(cafile=ca).wrap_socket(self.socket, server_hostname=host))
         self.subscriptions = {}
         self.errors = []
         self.pongs = queue.Queue()
