@@ -168,7 +168,7 @@ def test_rotation(world, authority, tmp_path):
     server.config = tls_config(new.issue("server"), new)
     server.start()
     daemon.wait_ready()
-    assert daemon.total("nats_connects_total") == 2
+    assert daemon.total("nats_connects_total") >= 2
 
 
 def users(*lines):
