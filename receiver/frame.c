@@ -15,6 +15,7 @@
 static void judge_time(struct frame *frame)
 {
 	frame->arrived_ms = clock_wall_ms();
+	frame->arrived_us = clock_mono_us();
 	frame->is_ahead = frame->scrape.time_ms - frame->arrived_ms > AHEAD_TOLERANCE_MS;
 	frame->age_from_ms = frame->is_ahead ? frame->arrived_ms : frame->scrape.time_ms;
 }
@@ -112,6 +113,22 @@ enum frame_verdict frame_from_message(struct frame **frame, struct consumer_mess
 	*reply = buf_take(&made->reply);
 	frame_free(made);
 	return verdict;
+}
+
+void frame_shed(struct frame *frame, const char *why)
+{
+	if (frame->own_subject.len == 0)
+		buf_append_slice(&frame->own_subject, frame->subject);
+	frame->subject = buf_slice(&frame->own_subject);
+	frame->body = (struct slice){"", 0};
+	buf_free(&frame->own_body);
+	nats_incoming_free(frame->incoming);
+	frame->incoming = NULL;
+	free(frame->scrape.error);
+	frame->scrape.error = xstrdup(why);
+	frame->scrape.up = false;
+	frame->scrape.encoding = ENCODING_IDENTITY;
+	frame->is_shed = true;
 }
 
 void frame_free(struct frame *frame)

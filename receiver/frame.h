@@ -15,6 +15,7 @@ struct frame {
 	struct wire_scrape scrape;
 	struct slice body;   /* encoded as scrape.encoding says */
 	int64_t arrived_ms;  /* wall clock */
+	uint64_t arrived_us; /* monotonic */
 	int64_t age_from_ms; /* when its age begins: scrape.time_ms, or arrived_ms where that is
 				ahead */
 	bool is_legacy;      /* an envelope: its publisher is a claim, not the subject's */
@@ -23,6 +24,7 @@ struct frame {
 	int64_t stored_ms; /* when the stream took it, by the server's clock */
 	struct buf reply;  /* to be acked to; empty: nobody waits for that */
 	bool is_lookback;  /* read apart from the durable, which delivers it too */
+	bool is_shed;      /* its body was dropped, see frame_shed */
 	bool was_judged;   /* what is wrong with it has been counted: it may be tried again */
 
 	/* What holds the bytes above. */
@@ -46,6 +48,9 @@ enum frame_verdict {
 enum frame_verdict frame_from_message(struct frame **frame, struct consumer_message *message,
 	struct slice topic, struct buf *reply, struct buf *publisher, struct err *err);
 void frame_free(struct frame *frame);
+
+/* Drops its body for want of room: from then on it says that the target is down, and why. */
+void frame_shed(struct frame *frame, const char *why);
 
 /* Bytes that holding it costs, about. */
 size_t frame_bytes(const struct frame *frame);

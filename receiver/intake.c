@@ -42,7 +42,7 @@ struct intake {
 	struct trust trust;
 	struct log_limit malformed, clock_reset;
 	struct series *received, *looked_back, *received_bytes, *redelivered, *delivered,
-		*delivered_age;
+		*delivered_age, *ack_seconds;
 	void (*on_drained)(void *arg);
 	void *drained_arg;
 	void (*on_closed)(void *arg);
@@ -72,11 +72,17 @@ static void on_forget(void *arg, struct target *target)
 	intake->sink->ops->forget(intake->sink, target);
 }
 
-static void on_ack(void *arg, struct slice reply)
+static void ack(struct intake *intake, struct slice reply)
+{
+	consumer_ack(intake->sources[0].consumer, reply);
+}
+
+static void on_ack(void *arg, struct slice reply, uint64_t arrived_us)
 {
 	struct intake *intake = arg;
 
-	consumer_ack(intake->sources[0].consumer, reply);
+	ack(intake, reply);
+	series_observe(intake->ack_seconds, (double)(clock_mono_us() - arrived_us) / 1e6);
 }
 
 static void count_discard(struct intake *intake, const char *reason)
@@ -93,11 +99,11 @@ static double age_s(const struct frame *frame)
 	return age_ms < 0 ? 0 : (double)age_ms / 1e3;
 }
 
-/* What a lookback found to be old or known already is not counted: the durable's copy is. */
+/* What a lookback found to be of no use is not counted: the durable's copy is. */
 static bool is_counted(const struct frame *frame, enum frame_fate fate)
 {
-	return !frame->is_lookback ||
-	       (fate != FATE_STALE && fate != FATE_REDELIVERED && fate != FATE_OVER_LIMIT);
+	return !frame->is_lookback || fate == FATE_DELIVERED || fate == FATE_SUPERSEDED ||
+	       fate == FATE_REFUSED;
 }
 
 static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
@@ -156,7 +162,7 @@ static void discard_message(struct intake *intake, enum frame_verdict verdict,
 {
 	const char *reason = verdict_reason(verdict);
 
-	on_ack(intake, reply);
+	ack(intake, reply);
 	count_discard(intake, reason);
 	tally_discard(intake->options.tally, publisher, reason);
 	if (verdict == FRAME_MALFORMED)
@@ -188,7 +194,7 @@ static void offer(struct intake *intake, struct frame *frame)
 		return;
 	}
 	if (is_filtered(intake, frame)) {
-		on_ack(intake, buf_slice(&frame->reply));
+		ack(intake, buf_slice(&frame->reply));
 		count_discard(intake, "filtered");
 		frame_free(frame);
 		return;
@@ -197,6 +203,12 @@ static void offer(struct intake *intake, struct frame *frame)
 	if (frame->is_ahead)
 		tally_future(intake->options.tally, frame->publisher);
 	newest_offer(intake->newest, frame, clock_wall_ms());
+}
+
+/* Of a durable that was made anew meanwhile, which brings the message itself if it is fresh. */
+static bool is_obsolete(const struct source *source, const struct consumer_message *message)
+{
+	return message->is_lookback && message->generation < consumer_generation(source->consumer);
 }
 
 static void note_generation(struct source *source, struct consumer_message *message)
@@ -220,6 +232,10 @@ static void on_message(void *arg, struct consumer_message *message)
 
 	series_inc(is_lookback ? intake->looked_back : intake->received);
 	series_add(intake->received_bytes, (double)nats_incoming_body(message->incoming).len);
+	if (is_obsolete(source, message)) {
+		nats_incoming_free(message->incoming);
+		return;
+	}
 	note_generation(source, message);
 	verdict = frame_from_message(
 		&frame, message, slice_from(stream->topic), &reply, &publisher, &err);
@@ -374,6 +390,7 @@ static void resolve_series(struct intake *intake)
 		{&intake->redelivered, RM_REDELIVERED},
 		{&intake->delivered, RM_DELIVERED},
 		{&intake->delivered_age, RM_DELIVERED_AGE_SECONDS},
+		{&intake->ack_seconds, RM_ACK_SECONDS},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
@@ -388,6 +405,7 @@ struct intake *intake_open(const struct intake_options *options)
 		.max_age_ms = options->settings->max_age_ms,
 		.max_targets_per_publisher = options->settings->max_targets_per_publisher,
 		.max_publisher_bytes = options->settings->max_publisher_bytes,
+		.max_publisher_in_flight = (size_t)options->push_gateway->concurrency,
 		.on_ready = on_ready,
 		.on_silent = on_silent,
 		.on_forget = on_forget,
@@ -437,6 +455,7 @@ void intake_collect(struct intake *intake)
 		double value;
 	} numbers[] = {
 		{RM_TARGETS, (double)newest_target_count(intake->newest)},
+		{RM_PUBLISHERS, (double)newest_publisher_count(intake->newest)},
 		{RM_WAITING, (double)newest_waiting_count(intake->newest)},
 		{RM_WAITING_BYTES, (double)newest_waiting_bytes(intake->newest)},
 		{RM_HELD_BYTES, (double)newest_held_bytes(intake->newest)},

@@ -17,37 +17,23 @@
 #define SILENCE_DEFAULT_MS (5 * 60 * 1000)
 /* For targets that never said their interval. */
 #define INTERVAL_DEFAULT_MS (60 * 1000)
-/* Publishers with a share of their own; those beyond have one in common. */
-#define MAX_PUBLISHERS 10000
-/* What all publishers together may hold, as a multiple of what one may. */
-#define TOTAL_SHARES 8
-/* Acknowledgements of one publisher that wait for earlier ones. Beyond it they leave at once: what
- * is not acknowledged counts against what the stream delivers to everybody. */
-#define MAX_HELD_ACKS 100000
+/*
+ * Acknowledgements that wait for earlier ones, of one publisher and of all. Beyond it they leave at
+ * once: what is not acknowledged counts against what the stream delivers to everybody.
+ */
+#define MAX_HELD_ACKS        100000
+#define MAX_HELD_ACKS_OF_ALL 300000
+/* The longest interval that is believed where it says how long a target may keep its place. */
+#define INTERVAL_BELIEVED_MS (INT64_C(24) * 60 * 60 * 1000)
 /* Of malloc, for each of the small pieces a target consists of. */
 #define PIECE_OVERHEAD_BYTES 16
-
-struct ack {
-	TAILQ_ENTRY(ack) next;
-	uint64_t generation, seq;
-	struct buf reply;
-};
-
-struct publisher_share {
-	size_t targets, bytes, acks;
-	TAILQ_HEAD(, target) ready;
-	TAILQ_ENTRY(publisher_share) in_turn; /* while one of its targets is ready */
-	UT_hash_handle by_name;
-	char name[];
-};
 
 struct newest {
 	struct newest_options options;
 	struct target *targets;
-	struct publisher_share *shares;
-	TAILQ_HEAD(, publisher_share) turns;
+	struct shares shares;
 	size_t waiting_count, waiting_bytes;
-	size_t held_bytes; /* of all shares */
+	int64_t longest_interval_ms;
 	struct log_limit over_limit, over_bytes;
 };
 
@@ -72,97 +58,35 @@ struct newest *newest_new(const struct newest_options *options)
 	struct newest *newest = xcalloc(1, sizeof(*newest));
 
 	newest->options = *options;
-	TAILQ_INIT(&newest->turns);
+	shares_init(
+		&newest->shares, options->max_publisher_bytes, options->max_publisher_in_flight);
 	return newest;
-}
-
-/* What is held, and whether there is room for more. */
-
-static void charge(struct newest *newest, struct publisher_share *share, size_t bytes)
-{
-	share->bytes += bytes;
-	newest->held_bytes += bytes;
-}
-
-static void discharge(struct newest *newest, struct publisher_share *share, size_t bytes)
-{
-	assert(share->bytes >= bytes);
-	share->bytes -= bytes;
-	newest->held_bytes -= bytes;
-}
-
-/* Once all of them hold more than the whole may, each has an equal part of it. */
-static bool has_room(const struct newest *newest, const struct publisher_share *share, size_t bytes)
-{
-	size_t one = newest->options.max_publisher_bytes;
-	size_t all = one > SIZE_MAX / TOTAL_SHARES ? SIZE_MAX : one * TOTAL_SHARES;
-
-	if (share->bytes + bytes > one)
-		return false;
-	return newest->held_bytes + bytes <= all ||
-	       share->bytes + bytes <= all / HASH_CNT(by_name, newest->shares);
-}
-
-/* Whether (generation, seq) a comes before b. */
-static bool is_before(uint64_t generation_a, uint64_t seq_a, uint64_t generation_b, uint64_t seq_b)
-{
-	return generation_a != generation_b ? generation_a < generation_b : seq_a < seq_b;
-}
-
-static bool blocks(const struct frame *undecided, const struct ack *ack)
-{
-	return undecided != NULL &&
-	       is_before(undecided->generation, undecided->stream_seq, ack->generation, ack->seq);
 }
 
 /* Sends the acknowledgements that nothing undecided precedes. */
 static void release_acks(struct newest *newest, struct target *target)
 {
-	struct ack *ack;
+	struct held_ack *ack;
 
-	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
-		if (blocks(target->in_flight, ack) || blocks(target->waiting, ack))
-			return;
-		TAILQ_REMOVE(&target->acks, ack, next);
-		target->share->acks--;
-		newest->options.on_ack(newest->options.arg, buf_slice(&ack->reply));
-		buf_free(&ack->reply);
-		free(ack);
+	while ((ack = held_acks_take(&target->acks, target->in_flight, target->waiting)) != NULL) {
+		target->turn.share->acks--;
+		newest->shares.held_acks--;
+		newest->options.on_ack(
+			newest->options.arg, buf_slice(&ack->reply), ack->arrived_us);
+		held_ack_free(ack);
 	}
 }
 
-/* From the end, where most belong: the others were delivered again, or retried meanwhile. */
-static void insert_ack(struct target *target, struct ack *ack)
+static void ack_at_once(struct newest *newest, const struct frame *frame)
 {
-	struct ack *before;
-
-	TAILQ_FOREACH_REVERSE(before, &target->acks, ack_list, next)
-	{
-		if (is_before(before->generation, before->seq, ack->generation, ack->seq))
-			break;
-	}
-	if (before == NULL)
-		TAILQ_INSERT_HEAD(&target->acks, ack, next);
-	else
-		TAILQ_INSERT_AFTER(&target->acks, before, ack, next);
-}
-
-static void hold_ack(struct target *target, struct frame *frame)
-{
-	struct ack *ack = xcalloc(1, sizeof(*ack));
-
-	ack->generation = frame->generation;
-	ack->seq = frame->stream_seq;
-	ack->reply = buf_take(&frame->reply);
-	insert_ack(target, ack);
-	target->share->acks++;
+	newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply), frame->arrived_us);
 }
 
 /* Ends a frame that belongs to no target: nothing can precede it. */
 static void decide_alone(struct newest *newest, struct frame *frame, enum frame_fate fate)
 {
 	if (frame->reply.len > 0)
-		newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
+		ack_at_once(newest, frame);
 	newest->options.on_fate(newest->options.arg, frame, fate);
 	frame_free(frame);
 }
@@ -172,10 +96,14 @@ static void acknowledge(struct newest *newest, struct target *target, struct fra
 {
 	if (frame->reply.len == 0)
 		return;
-	if (target->share->acks < MAX_HELD_ACKS)
-		hold_ack(target, frame);
-	else
-		newest->options.on_ack(newest->options.arg, buf_slice(&frame->reply));
+	if (target->turn.share->acks >= MAX_HELD_ACKS ||
+		newest->shares.held_acks >= MAX_HELD_ACKS_OF_ALL) {
+		ack_at_once(newest, frame);
+		return;
+	}
+	held_acks_add(&target->acks, frame);
+	target->turn.share->acks++;
+	newest->shares.held_acks++;
 }
 
 static void decide(
@@ -187,46 +115,16 @@ static void decide(
 	release_acks(newest, target);
 }
 
-static void set_ready(struct newest *newest, struct target *target, bool is_ready)
-{
-	struct publisher_share *share = target->share;
-
-	if (target->is_ready == is_ready)
-		return;
-	target->is_ready = is_ready;
-	if (is_ready) {
-		if (TAILQ_EMPTY(&share->ready))
-			TAILQ_INSERT_TAIL(&newest->turns, share, in_turn);
-		TAILQ_INSERT_TAIL(&share->ready, target, ready);
-	} else {
-		TAILQ_REMOVE(&share->ready, target, ready);
-		if (TAILQ_EMPTY(&share->ready))
-			TAILQ_REMOVE(&newest->turns, share, in_turn);
-	}
-}
-
-/* The target whose turn it is, NULL if none is ready; its publisher goes behind the others. */
-static struct target *next_ready(struct newest *newest)
-{
-	struct publisher_share *share = TAILQ_FIRST(&newest->turns);
-
-	if (share == NULL)
-		return NULL;
-	TAILQ_REMOVE(&newest->turns, share, in_turn);
-	TAILQ_INSERT_TAIL(&newest->turns, share, in_turn);
-	return TAILQ_FIRST(&share->ready);
-}
-
 /* Empties the waiting place; the frame is the caller's. */
 static struct frame *take_waiting(struct newest *newest, struct target *target)
 {
 	struct frame *frame = target->waiting;
 
 	target->waiting = NULL;
-	set_ready(newest, target, false);
+	shares_set_ready(&newest->shares, &target->turn, false);
 	newest->waiting_count--;
 	newest->waiting_bytes -= frame_bytes(frame);
-	discharge(newest, target->share, frame_bytes(frame));
+	shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
 	return frame;
 }
 
@@ -236,55 +134,14 @@ static void put_waiting(struct newest *newest, struct target *target, struct fra
 	target->waiting = frame;
 	newest->waiting_count++;
 	newest->waiting_bytes += frame_bytes(frame);
-	charge(newest, target->share, frame_bytes(frame));
+	shares_charge(&newest->shares, target->turn.share, frame_bytes(frame));
 	if (target->in_flight == NULL)
-		set_ready(newest, target, true);
+		shares_set_ready(&newest->shares, &target->turn, true);
 }
 
 static bool is_stale(const struct newest *newest, int64_t age_from_ms, int64_t now_ms)
 {
 	return newest->options.max_age_ms > 0 && now_ms - age_from_ms > newest->options.max_age_ms;
-}
-
-/*
- * All envelopes have one in common, as anybody who may send them can name any publisher; no name is
- * empty or has a NUL.
- */
-static struct slice share_name(const struct newest *newest, const struct frame *frame)
-{
-	static const struct slice others = {"", 1};
-	struct publisher_share *share;
-
-	if (frame->is_legacy)
-		return SLICE("");
-	HASH_FIND(by_name, newest->shares, frame->publisher.ptr, frame->publisher.len, share);
-	return share == NULL && HASH_CNT(by_name, newest->shares) >= MAX_PUBLISHERS
-		       ? others
-		       : frame->publisher;
-}
-
-static struct publisher_share *share_of(struct newest *newest, const struct frame *frame)
-{
-	struct slice name = share_name(newest, frame);
-	struct publisher_share *share;
-
-	HASH_FIND(by_name, newest->shares, name.ptr, name.len, share);
-	if (share == NULL) {
-		share = xcalloc(1, sizeof(*share) + name.len + 1);
-		memcpy(share->name, name.ptr, name.len);
-		TAILQ_INIT(&share->ready);
-		HASH_ADD(by_name, newest->shares, name, name.len, share);
-	}
-	return share;
-}
-
-static void free_if_unused(struct newest *newest, struct publisher_share *share)
-{
-	if (share->targets > 0)
-		return;
-	assert(share->bytes == 0);
-	HASH_DELETE(by_name, newest->shares, share);
-	free(share);
 }
 
 static void say_over_bytes(struct newest *newest, const struct frame *frame)
@@ -316,11 +173,11 @@ static size_t own_bytes(const struct frame *frame)
 }
 
 static struct target *new_target(
-	struct newest *newest, struct publisher_share *share, const struct frame *frame)
+	struct newest *newest, struct share *share, const struct frame *frame)
 {
 	struct target *target = xcalloc(1, sizeof(*target));
 
-	target->share = share;
+	target->turn.share = share;
 	target->publisher = slice_dup(frame->publisher);
 	target->job = slice_dup(frame->job);
 	target->instance = slice_dup(frame->instance);
@@ -331,7 +188,7 @@ static struct target *new_target(
 	TAILQ_INIT(&target->acks);
 	HASH_ADD_KEYPTR(by_subject, newest->targets, target->subject, target->subject_len, target);
 	share->targets++;
-	charge(newest, share, target->bytes);
+	shares_charge(&newest->shares, share, target->bytes);
 	return target;
 }
 
@@ -354,12 +211,12 @@ static void replace_reply(
 	bool is_waiting = held == target->waiting;
 
 	newest->waiting_bytes -= is_waiting ? frame_bytes(held) : 0;
-	discharge(newest, target->share, frame_bytes(held));
+	shares_discharge(&newest->shares, target->turn.share, frame_bytes(held));
 	if (frame->reply.len > 0) {
 		buf_free(&held->reply);
 		held->reply = buf_take(&frame->reply);
 	}
-	charge(newest, target->share, frame_bytes(held));
+	shares_charge(&newest->shares, target->turn.share, frame_bytes(held));
 	newest->waiting_bytes += is_waiting ? frame_bytes(held) : 0;
 	newest->options.on_fate(newest->options.arg, frame, FATE_REDELIVERED);
 	frame_free(frame);
@@ -409,36 +266,37 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 	target->newest_seq = frame->stream_seq;
 	target->newest_stored_ms = frame->stored_ms;
 	target->newest_time_ms = frame->scrape.time_ms;
-	target->newest_age_from_ms = frame->age_from_ms;
+	target->taken_from_ms = target->heard_from_ms = frame->age_from_ms;
 	target->interval_ms = frame->scrape.interval_ms;
 	target->is_silent = false;
 	if (target->waiting != NULL)
 		decide(newest, target, take_waiting(newest, target), FATE_SUPERSEDED);
 	put_waiting(newest, target, frame);
-	if (target->is_ready)
+	if (target->turn.is_ready)
 		newest->options.on_ready(newest->options.arg);
 }
 
 static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t now_ms)
 {
-	struct publisher_share *share;
+	struct share *share;
 
 	if (is_stale(newest, frame->age_from_ms, now_ms)) {
 		decide_alone(newest, frame, FATE_STALE);
 		return;
 	}
-	share = share_of(newest, frame);
+	share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
 	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {
 		say_over_limit(newest, frame);
 		decide_alone(newest, frame, FATE_OVER_LIMIT);
-	} else if (!has_room(newest, share, own_bytes(frame) + frame_bytes(frame))) {
+	} else if (!shares_have_room(
+			   &newest->shares, share, own_bytes(frame) + frame_bytes(frame))) {
 		say_over_bytes(newest, frame);
 		decide_alone(newest, frame, FATE_OVER_BYTES);
 	} else {
 		become_newest(newest, new_target(newest, share, frame), frame);
 		return;
 	}
-	free_if_unused(newest, share);
+	shares_put(&newest->shares, share);
 }
 
 /* Room for a frame in the place of the one that waits. */
@@ -448,7 +306,58 @@ static bool has_room_instead(
 	size_t bytes = frame_bytes(frame);
 	size_t instead = target->waiting == NULL ? 0 : frame_bytes(target->waiting);
 
-	return bytes <= instead || has_room(newest, target->share, bytes - instead);
+	return bytes <= instead ||
+	       shares_have_room(&newest->shares, target->turn.share, bytes - instead);
+}
+
+static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
+{
+	int64_t interval_ms = target->interval_ms < INTERVAL_BELIEVED_MS ? target->interval_ms
+									 : INTERVAL_BELIEVED_MS;
+	int64_t by_interval_ms = interval_ms * 21 / 10;
+	int64_t bound_ms = by_interval_ms > newest->options.max_age_ms ? by_interval_ms
+								       : newest->options.max_age_ms;
+
+	return bound_ms > 0 ? bound_ms : SILENCE_DEFAULT_MS;
+}
+
+/* It is alive, though the frame is not taken. */
+static void note_heard(struct target *target, const struct frame *frame)
+{
+	if (frame->age_from_ms <= target->heard_from_ms)
+		return;
+	target->heard_from_ms = frame->age_from_ms;
+	target->interval_ms = frame->scrape.interval_ms;
+}
+
+/* What is shown of the target would freeze: for want of room, it is said to be down. */
+static bool take_without_body(
+	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+{
+	if (target->waiting != NULL || target->in_flight != NULL ||
+		now_ms - target->taken_from_ms <= silence_bound_ms(newest, target))
+		return false;
+	frame_shed(frame, "no room: max_publisher_bytes of the receiver");
+	if (!has_room_instead(newest, target, frame))
+		return false;
+	become_newest(newest, target, frame);
+	return true;
+}
+
+static void refuse_bytes(
+	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+{
+	say_over_bytes(newest, frame);
+	note_heard(target, frame);
+	target->is_silent = false;
+	if (!take_without_body(newest, target, frame, now_ms))
+		decide(newest, target, frame, FATE_OVER_BYTES);
+}
+
+static void refuse_stale(struct newest *newest, struct target *target, struct frame *frame)
+{
+	note_heard(target, frame);
+	decide(newest, target, frame, FATE_STALE);
 }
 
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
@@ -456,6 +365,8 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 	struct target *target;
 	struct frame *held;
 
+	if (frame->scrape.interval_ms > newest->longest_interval_ms)
+		newest->longest_interval_ms = frame->scrape.interval_ms;
 	HASH_FIND(by_subject, newest->targets, frame->subject.ptr, frame->subject.len, target);
 	if (target == NULL)
 		offer_of_unknown(newest, frame, now_ms);
@@ -464,27 +375,27 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 	else if (was_seen(target, frame))
 		decide(newest, target, frame, FATE_REDELIVERED);
 	else if (is_stale(newest, frame->age_from_ms, now_ms))
-		decide(newest, target, frame, FATE_STALE);
+		refuse_stale(newest, target, frame);
 	else if (is_late(newest, target, frame))
 		decide(newest, target, frame, FATE_OUT_OF_ORDER);
 	else if (has_room_instead(newest, target, frame))
 		become_newest(newest, target, frame);
-	else {
-		say_over_bytes(newest, frame);
-		decide(newest, target, frame, FATE_OVER_BYTES);
-	}
+	else
+		refuse_bytes(newest, target, frame, now_ms);
 }
 
 struct target *newest_begin(struct newest *newest, int64_t now_ms)
 {
-	struct target *target;
+	struct share_turn *turn;
 
-	while ((target = next_ready(newest)) != NULL) {
+	while ((turn = shares_next(&newest->shares)) != NULL) {
+		struct target *target = container_of(turn, struct target, turn);
 		struct frame *frame = take_waiting(newest, target);
 
 		if (!is_stale(newest, frame->age_from_ms, now_ms)) {
 			target->in_flight = frame;
-			charge(newest, target->share, frame_bytes(frame));
+			target->turn.share->in_flight++;
+			shares_charge(&newest->shares, target->turn.share, frame_bytes(frame));
 			return target;
 		}
 		decide(newest, target, frame, FATE_STALE);
@@ -495,7 +406,7 @@ struct target *newest_begin(struct newest *newest, int64_t now_ms)
 static void retry(struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
 {
 	if (target->waiting != NULL) {
-		set_ready(newest, target, true);
+		shares_set_ready(&newest->shares, &target->turn, true);
 		decide(newest, target, frame, FATE_SUPERSEDED);
 	} else if (is_stale(newest, frame->age_from_ms, now_ms)) {
 		decide(newest, target, frame, FATE_STALE);
@@ -517,31 +428,23 @@ void newest_end(
 
 	assert(frame != NULL);
 	target->in_flight = NULL;
-	discharge(newest, target->share, frame_bytes(frame));
+	target->turn.share->in_flight--;
+	shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
 	if (outcome == NEWEST_RETRY) {
 		retry(newest, target, frame, now_ms);
 		return;
 	}
 	if (target->waiting != NULL)
-		set_ready(newest, target, true);
-	decide(newest, target, frame, fates[outcome]);
-}
-
-static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
-{
-	int64_t by_interval_ms = target->interval_ms * 21 / 10;
-	int64_t bound_ms = by_interval_ms > newest->options.max_age_ms ? by_interval_ms
-								       : newest->options.max_age_ms;
-
-	return bound_ms > 0 ? bound_ms : SILENCE_DEFAULT_MS;
+		shares_set_ready(&newest->shares, &target->turn, true);
+	decide(newest, target, frame,
+		frame->is_shed && outcome == NEWEST_DELIVERED ? FATE_OVER_BYTES : fates[outcome]);
 }
 
 static bool is_silent(const struct newest *newest, const struct target *target, int64_t now_ms,
 	int64_t trusted_since_ms)
 {
-	int64_t since_ms = target->newest_age_from_ms > trusted_since_ms
-				   ? target->newest_age_from_ms
-				   : trusted_since_ms;
+	int64_t since_ms =
+		target->heard_from_ms > trusted_since_ms ? target->heard_from_ms : trusted_since_ms;
 
 	return trusted_since_ms != 0 && target->waiting == NULL && target->in_flight == NULL &&
 	       now_ms - since_ms > silence_bound_ms(newest, target);
@@ -562,13 +465,24 @@ void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_m
 	}
 }
 
+void newest_doubt(struct newest *newest, struct target *target)
+{
+	(void)newest;
+	target->is_silent = false;
+}
+
+int64_t newest_longest_interval_ms(const struct newest *newest)
+{
+	return newest->longest_interval_ms;
+}
+
 bool newest_hold(struct newest *newest, struct target *target, size_t bytes)
 {
 	if (bytes > target->sink_bytes &&
-		!has_room(newest, target->share, bytes - target->sink_bytes))
+		!shares_have_room(&newest->shares, target->turn.share, bytes - target->sink_bytes))
 		return false;
-	discharge(newest, target->share, target->sink_bytes);
-	charge(newest, target->share, bytes);
+	shares_discharge(&newest->shares, target->turn.share, target->sink_bytes);
+	shares_charge(&newest->shares, target->turn.share, bytes);
 	target->sink_bytes = bytes;
 	return true;
 }
@@ -576,35 +490,35 @@ bool newest_hold(struct newest *newest, struct target *target, size_t bytes)
 static void free_frame(struct newest *newest, struct target *target, struct frame *frame)
 {
 	if (frame != NULL)
-		discharge(newest, target->share, frame_bytes(frame));
+		shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
 	frame_free(frame);
 }
 
-static void free_acks(struct target *target)
+static void free_acks(struct newest *newest, struct target *target)
 {
-	struct ack *ack;
+	struct held_ack *ack;
 
-	while ((ack = TAILQ_FIRST(&target->acks)) != NULL) {
-		TAILQ_REMOVE(&target->acks, ack, next);
-		target->share->acks--;
-		buf_free(&ack->reply);
-		free(ack);
+	while ((ack = held_acks_take(&target->acks, NULL, NULL)) != NULL) {
+		target->turn.share->acks--;
+		newest->shares.held_acks--;
+		held_ack_free(ack);
 	}
 }
 
 static void free_target(struct newest *newest, struct target *target)
 {
-	struct publisher_share *share = target->share;
+	struct share *share = target->turn.share;
 
 	newest->options.on_forget(newest->options.arg, target);
 	HASH_DELETE(by_subject, newest->targets, target);
-	set_ready(newest, target, false);
-	free_acks(target);
+	shares_set_ready(&newest->shares, &target->turn, false);
+	free_acks(newest, target);
+	share->in_flight -= target->in_flight != NULL;
 	free_frame(newest, target, target->waiting);
 	free_frame(newest, target, target->in_flight);
-	discharge(newest, share, target->bytes + target->sink_bytes);
+	shares_discharge(&newest->shares, share, target->bytes + target->sink_bytes);
 	share->targets--;
-	free_if_unused(newest, share);
+	shares_put(&newest->shares, share);
 	labels_free(&target->labels);
 	free(target->publisher);
 	free(target->job);
@@ -624,6 +538,11 @@ size_t newest_target_count(const struct newest *newest)
 	return HASH_CNT(by_subject, newest->targets);
 }
 
+size_t newest_publisher_count(const struct newest *newest)
+{
+	return shares_count(&newest->shares);
+}
+
 size_t newest_waiting_count(const struct newest *newest)
 {
 	return newest->waiting_count;
@@ -636,7 +555,7 @@ size_t newest_waiting_bytes(const struct newest *newest)
 
 size_t newest_held_bytes(const struct newest *newest)
 {
-	return newest->held_bytes;
+	return newest->shares.held_bytes;
 }
 
 void newest_each_unacked(

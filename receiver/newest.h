@@ -4,18 +4,16 @@
 /*
  * The newest scrape of each target, for a sink that holds only the newest value. It decides what is
  * stale, superseded, out of order or a clock reset, which target is silent, and in which order
- * acknowledgements leave. It bounds what one publisher can make us hold. It delivers nothing
- *itself: the sink takes targets from it. Loop thread.
+ * acknowledgements leave. It keeps each publisher to its share (shares.h). It delivers nothing
+ * itself: the sink takes targets from it. Loop thread.
  *
  * A target holds at most one frame waiting and one in flight:
  *
  *	offer ──> waiting ──begin──> in flight ──end──> acked
  *	             ^ replaced by a newer one    └─retry─> waiting again, unless a newer one waits
  */
-#include "common/core/table.h"
-#include "receiver/frame.h"
-
-#include <sys/queue.h>
+#include "receiver/held_acks.h"
+#include "receiver/shares.h"
 
 struct newest;
 
@@ -28,7 +26,7 @@ enum frame_fate {
 	FATE_REDELIVERED,  /* seen before */
 	FATE_REFUSED,      /* by the sink, for good */
 	FATE_OVER_LIMIT,   /* max_targets_per_publisher */
-	FATE_OVER_BYTES,   /* max_publisher_bytes */
+	FATE_OVER_BYTES,   /* max_publisher_bytes: dropped, or delivered as up 0 without its body */
 	FATE_COUNT,
 };
 const char *frame_fate_name(enum frame_fate fate);
@@ -40,16 +38,16 @@ struct target {
 	struct frame *waiting, *in_flight;
 	void *sink_state; /* the sink's own, NULL at first; it frees it in on_forget */
 
-	TAILQ_ENTRY(target) ready; /* waiting for its turn */
-	bool is_ready;
-	bool is_silent;                /* on_silent was called and nothing came since */
-	struct publisher_share *share; /* its publisher's, for the bounds and the turns */
-	size_t bytes, sink_bytes;      /* charged to it, frames apart */
+	struct share_turn turn;   /* in its publisher's share; ready while a frame waits for it */
+	bool is_silent;           /* on_silent was called and nothing came since */
+	size_t bytes, sink_bytes; /* charged to it, frames apart */
 	char *subject;
 	size_t subject_len;
 	uint64_t generation, newest_seq;
-	int64_t newest_stored_ms, newest_time_ms, newest_age_from_ms, interval_ms;
-	TAILQ_HEAD(ack_list, ack) acks; /* decided, waiting for an earlier one that is not */
+	int64_t newest_stored_ms, newest_time_ms, interval_ms;
+	int64_t taken_from_ms; /* age_from_ms of the newest frame that was taken */
+	int64_t heard_from_ms; /* and of the newest that came, taken or not */
+	struct held_acks acks; /* decided, waiting for an earlier one that is not */
 	UT_hash_handle by_subject;
 };
 
@@ -58,6 +56,8 @@ struct newest_options {
 	int64_t max_targets_per_publisher;
 	/* All that is held for one; for all together eight times as much. */
 	uint64_t max_publisher_bytes;
+	/* Targets of one publisher in flight; 0: any number. */
+	size_t max_publisher_in_flight;
 	/* A target became ready: the sink may take it. */
 	void (*on_ready)(void *arg);
 	/* The target is silent: the sink ends what it shows of it; then newest_forget or nothing.
@@ -65,8 +65,8 @@ struct newest_options {
 	void (*on_silent)(void *arg, struct target *target);
 	/* The target is about to be freed: free sink_state. */
 	void (*on_forget)(void *arg, struct target *target);
-	/* Acknowledge; leaves in stream order per target. */
-	void (*on_ack)(void *arg, struct slice reply);
+	/* Acknowledge; leaves in stream order per target. `arrived_us`: the frame's. */
+	void (*on_ack)(void *arg, struct slice reply, uint64_t arrived_us);
 	/* A frame's end, for counting. `frame` is freed after it. */
 	void (*on_fate)(void *arg, const struct frame *frame, enum frame_fate fate);
 	/* The time of a target went back by more than an interval or two and was believed. */
@@ -85,12 +85,17 @@ struct newest *newest_new(const struct newest_options *options);
 /*
  * Takes the frame. `now_ms` is the wall clock. One without a reply (of a lookback) is not acked;
  * the durable's delivery of the same message lends it its reply, or is acked once it is decided.
+ *
+ * A target whose frames are dropped because its publisher may hold no more is alive, not silent;
+ * after as long as silence takes, one of them is taken as up 0 without its body, so that what is
+ * shown of the target does not freeze.
  */
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
 
 /*
  * The next ready target whose waiting frame is still fresh, now in flight (target->in_flight); NULL
- * if there is none. Stale ones are dropped on the way. Publishers take turns; of one publisher's
+ * if there is none. Stale ones are dropped on the way. Publishers take turns, those with as many in
+ * flight as they may have being passed over; of one publisher's
  * targets the first that came is served first.
  */
 struct target *newest_begin(struct newest *newest, int64_t now_ms);
@@ -108,11 +113,18 @@ void newest_end(
 
 /*
  * Drops what went stale while waiting and, unless `trusted_since_ms` is 0, calls on_silent for
- * targets that said nothing for max(max_age, 2.1 x interval) of the time since then: once each
+ * targets that said nothing for max(max_age, 2.1 x interval) of the time since then (no interval
+ * above a day is believed): once each
  * until they speak again. Silence may be trusted from the moment at which the consumer had caught
  * up.
  */
 void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_ms);
+
+/* The silence of the target means nothing after all: on_silent may be called again. */
+void newest_doubt(struct newest *newest, struct target *target);
+
+/* The longest interval that any scrape named since the start, however old it was. */
+int64_t newest_longest_interval_ms(const struct newest *newest);
 
 /*
  * Says how many bytes the sink holds on to for the target, its frames apart. False, and nothing is
@@ -124,6 +136,7 @@ bool newest_hold(struct newest *newest, struct target *target, size_t bytes);
 void newest_forget(struct newest *newest, struct target *target);
 
 size_t newest_target_count(const struct newest *newest);
+size_t newest_publisher_count(const struct newest *newest); /* as shares_count */
 size_t newest_waiting_count(const struct newest *newest);
 size_t newest_waiting_bytes(const struct newest *newest);
 /* All that is charged to publishers: frames waiting or in flight, targets, the sink's. */

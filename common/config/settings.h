@@ -109,6 +109,7 @@ struct push_gateway_settings {
 	bool delete_stale;
 	int64_t concurrency;
 	int64_t timeout_ms;
+	int64_t survey_interval_ms; /* 0: only at the start and after failures */
 	bool utf8_names;
 	struct http_client_settings http;
 };

@@ -412,6 +412,15 @@ static const struct config_key push_gateway_keys[] = {
 		.max = HOUR_MS,
 		.help = "How long a push may take. Half of the default `max_age`: a busy gateway "
 			"needs long, and giving up early only makes it repeat the work."},
+	{.name = "survey_interval",
+		.type = CONFIG_DURATION,
+		CONFIG_AT(struct push_gateway_settings, survey_interval_ms),
+		.fallback = "5m",
+		.min = 0,
+		.max = 24 * HOUR_MS,
+		.help = "How often to read what the gateway holds, to notice a quick restart and "
+			"what others push or delete there; never more than a hundredth of the "
+			"time. 0: only at the start and after failures."},
 	{.name = "utf8_names",
 		.type = CONFIG_BOOL,
 		CONFIG_AT(struct push_gateway_settings, utf8_names),
@@ -604,7 +613,10 @@ static const struct config_key settings_keys[] = {
 		.min = 1,
 		.max = 10000000,
 		.audience = FOR_RECEIVER,
-		.help = "How many targets of one publisher the receiver takes."},
+		.help = "How many targets of one publisher the receiver takes; further ones are "
+			"dropped and counted. All targets that come in envelopes of the original "
+			"program count as those of one publisher, as anybody who may send them can "
+			"name any: with more of them than this, raise it."},
 	{.name = "max_publisher_bytes",
 		.type = CONFIG_SIZE,
 		CONFIG_AT(struct settings, max_publisher_bytes),

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Requests to JetStream's API and the words for their failures. Holds no state. */
+/* Requests to JetStream's API, the words for their failures, and what is said to a delivery. Holds
+ * no state. */
 #include "common/nats/api.h"
 
 #include <stdarg.h>
@@ -48,4 +49,35 @@ void nats_api_error(struct err *err, const struct js_error *error)
 		err_setf(err, "%s", error->description);
 	else
 		err_setf(err, "error %d (%d)", error->code, error->err_code);
+}
+
+/* Takes the content of `body`. */
+static bool answer(struct nats_link *link, struct slice reply, struct buf *body)
+{
+	struct nats_outgoing *message;
+
+	if (!nats_link_is_up(link)) {
+		buf_free(body);
+		return false;
+	}
+	message = nats_outgoing_new(reply, NULL, body);
+	nats_link_publish(link, message);
+	nats_outgoing_unref(message);
+	return true;
+}
+
+bool nats_api_ack(struct nats_link *link, struct slice reply)
+{
+	struct buf body = {0};
+
+	buf_append_str(&body, "+ACK");
+	return answer(link, reply, &body);
+}
+
+bool nats_api_give_back(struct nats_link *link, struct slice reply, int64_t delay_ms)
+{
+	struct buf body = {0};
+
+	buf_appendf(&body, "-NAK {\"delay\": %lld}", (long long)delay_ms * 1000000);
+	return answer(link, reply, &body);
 }

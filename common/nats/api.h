@@ -2,8 +2,8 @@
 #ifndef PS_COMMON_NATS_API_H
 #define PS_COMMON_NATS_API_H
 /*
- * What publisher and consumer share in asking the server: building a request, and wording why no
- * usable answer came. Loop thread.
+ * What publisher and consumer share in talking to the server: building a request, wording why no
+ * usable answer came, and answering a delivery by its reply subject. Loop thread.
  */
 #include "common/nats/jetstream.h"
 #include "common/nats/link.h"
@@ -23,5 +23,10 @@ void nats_api_outcome(struct err *err, enum nats_reply outcome, const char *text
 
 /* The server's own words, or its error codes if it has none. */
 void nats_api_error(struct err *err, const struct js_error *error);
+
+/* Acknowledges a delivery, or has it delivered again after `delay_ms`. False while down: the stream
+ * then does so by itself, later. */
+bool nats_api_ack(struct nats_link *link, struct slice reply);
+bool nats_api_give_back(struct nats_link *link, struct slice reply, int64_t delay_ms);
 
 #endif

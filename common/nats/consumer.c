@@ -17,6 +17,7 @@
 #include "common/core/readiness.h"
 #include "common/nats/api.h"
 #include "common/nats/durable.h"
+#include "common/nats/pull_status.h"
 #include "common/nats/sharing.h"
 
 #include <assert.h>
@@ -186,9 +187,8 @@ static void on_bound_timer(struct consumer *consumer)
 
 /* -- statuses -------------------------------------------------------------------------------- */
 
-static void on_heartbeat(struct consumer *consumer, struct slice words)
+static void on_heartbeat(struct consumer *consumer)
 {
-	(void)words;
 	/* The request is open and nothing comes: either there is nothing, or unacked ones bar it.
 	 */
 	if (!consumer->was_delivered && consumer->durable.was_skipped) {
@@ -200,25 +200,17 @@ static void on_heartbeat(struct consumer *consumer, struct slice words)
 	consumer->was_delivered = false;
 }
 
-static void on_expired(struct consumer *consumer, struct slice words)
+static void on_expired(struct consumer *consumer)
 {
 	uint64_t age_ms = clock_mono_ms() - consumer->pulled_ms;
 
-	(void)words;
 	/* Too young to have expired: that was a request given up for lost. */
 	if (age_ms + EXPIRY_TOLERANCE_MS >= PULL_EXPIRES_MS)
 		end_pull(consumer);
 }
 
-static void on_ended(struct consumer *consumer, struct slice words)
+static void on_too_many_bytes(struct consumer *consumer)
 {
-	(void)words;
-	end_pull(consumer);
-}
-
-static void on_too_many_bytes(struct consumer *consumer, struct slice words)
-{
-	(void)words;
 	/* With nothing delivered, a single message is larger than what we asked for. */
 	if (consumer->delivered == 0 && consumer->batch_bytes < BATCH_MAX_BYTES)
 		consumer->batch_bytes *= 2;
@@ -232,16 +224,14 @@ static void expect_losses(struct consumer *consumer)
 }
 
 /* Another server takes over, whose numbers may be a little behind or ahead. */
-static void on_handed_over(struct consumer *consumer, struct slice words)
+static void on_handed_over(struct consumer *consumer)
 {
-	(void)words;
 	expect_losses(consumer);
 	end_pull(consumer);
 }
 
-static void on_gone(struct consumer *consumer, struct slice words)
+static void on_gone(struct consumer *consumer)
 {
-	(void)words;
 	expect_losses(consumer);
 	consumer->left = 0;
 	consumer->needs_proof = true;
@@ -259,42 +249,31 @@ static void on_refused(struct consumer *consumer, struct slice words)
 	unbind(consumer, why.text, backoff_next_ms(&consumer->backoff));
 }
 
-/* The first row whose status and beginning of the description fit. */
-static const struct {
-	int status; /* 0: any */
-	const char *words;
-	void (*handle)(struct consumer *consumer, struct slice words);
-	bool is_proof; /* that the durable is there and answers us */
-} statuses[] = {
-	{100, "", on_heartbeat, true},
-	{404, "", on_ended, true},
-	{408, "", on_expired, true},
-	{409, "Message Size Exceeds MaxBytes", on_too_many_bytes, true},
-	{409, "Consumer Deleted", on_gone, false},
-	{409, "Server Shutdown", on_handed_over, false},
-	{409, "Leadership Change", on_handed_over, false},
-	{503, "", on_gone, false},
-	{0, "", on_refused, false},
-};
-
 static void on_status(struct consumer *consumer, const struct nats_incoming *message)
 {
+	static void (*const handlers[])(struct consumer * consumer) = {
+		[PULL_HEARTBEAT] = on_heartbeat,
+		[PULL_EMPTY] = end_pull,
+		[PULL_EXPIRED] = on_expired,
+		[PULL_TOO_MANY_BYTES] = on_too_many_bytes,
+		[PULL_HANDED_OVER] = on_handed_over,
+		[PULL_GONE] = on_gone,
+	};
 	struct slice words;
-	int status = nats_incoming_status(message, &words);
-	size_t i = 0;
+	enum pull_status status = pull_status_read(message, &words);
 
-	if (status == 0) {
+	if (status == PULL_UNREADABLE) {
 		consumer->counts.malformed++;
 		return;
 	}
-	while (statuses[i].status != 0 &&
-		(statuses[i].status != status || words.len < strlen(statuses[i].words) ||
-			memcmp(words.ptr, statuses[i].words, strlen(statuses[i].words)) != 0))
-		i++;
-	if (consumer->state == CONSUMER_BOUND && statuses[i].is_proof)
+	if (consumer->state == CONSUMER_BOUND && pull_status_is_proof(status))
 		gain(consumer);
-	if (consumer->state == CONSUMER_BOUND)
-		statuses[i].handle(consumer, words);
+	if (consumer->state != CONSUMER_BOUND)
+		return;
+	if (status == PULL_REFUSED)
+		on_refused(consumer, words);
+	else
+		handlers[status](consumer);
 }
 
 /* -- deliveries ------------------------------------------------------------------------------ */
@@ -574,36 +553,14 @@ void consumer_pause(struct consumer *consumer, bool paused)
 	pull(consumer);
 }
 
-/* Takes the content of `body`; false while down: the stream then delivers the message again. */
-static bool answer_delivery(struct consumer *consumer, struct slice reply, struct buf *body)
-{
-	struct nats_outgoing *answer;
-
-	if (!nats_link_is_up(consumer->options.link)) {
-		buf_free(body);
-		return false;
-	}
-	answer = nats_outgoing_new(reply, NULL, body);
-	nats_link_publish(consumer->options.link, answer);
-	nats_outgoing_unref(answer);
-	return true;
-}
-
 void consumer_ack(struct consumer *consumer, struct slice reply)
 {
-	struct buf body = {0};
-
-	buf_append_str(&body, "+ACK");
-	if (answer_delivery(consumer, reply, &body))
-		consumer->counts.acks++;
+	consumer->counts.acks += nats_api_ack(consumer->options.link, reply);
 }
 
 void consumer_give_back(struct consumer *consumer, struct slice reply, int64_t delay_ms)
 {
-	struct buf body = {0};
-
-	buf_appendf(&body, "-NAK {\"delay\": %lld}", (long long)delay_ms * 1000000);
-	(void)answer_delivery(consumer, reply, &body);
+	(void)nats_api_give_back(consumer->options.link, reply, delay_ms);
 }
 
 const struct consumer_counts *consumer_counts(const struct consumer *consumer)

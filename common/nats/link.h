@@ -85,7 +85,7 @@ struct slice nats_incoming_body(const struct nats_incoming *message);
 /* What holding it costs, about: headers and all. */
 size_t nats_incoming_bytes(const struct nats_incoming *message);
 /* By exact name, the first value; of type wire_header_lookup with the message as `arg`. */
-bool nats_incoming_header(void *message, const char *name, struct slice *value);
+int nats_incoming_header(void *message, const char *name, struct slice *value);
 /* JetStream's status line ("NATS/1.0 404 No Messages"): 404; 0 if there is none. */
 int nats_incoming_status(const struct nats_incoming *message, struct slice *description);
 void nats_incoming_free(struct nats_incoming *message);

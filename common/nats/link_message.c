@@ -8,25 +8,24 @@
  * overflows a stack; up to 3.10 it also reads an empty value as the line that follows. A message
  * whose headers were never asked for carries them as they came; link_layout.c proves where.
  *
- * Without that proof natsMsgHeader_Get it is, which is weaker. Where the trial could not be made,
- * the library is most likely one of those, so that the size is still bounded by the addresses,
- * without a look at what is there: a hostile message costs less than a second and a shallow stack.
- * Where the layout is another one, nothing public tells the size of the headers, and the library
- * has to take care of itself.
+ * Without that proof natsMsgHeader_Values it is, which is weaker. Where the trial could not be
+ * made, the library is most likely one of those, so that the size is still bounded by the
+ * addresses, without a look at what is there: a hostile message costs less than a second and a
+ * shallow stack. Where the layout is another one, nothing public tells the size of the headers, and
+ * the library has to take care of itself.
  */
 #include "common/nats/link_internal.h"
 #include "common/nats/link_layout.h"
+#include "common/wire/header_block.h"
 
 #include <stdatomic.h>
 
 /* What a server takes on one protocol line is 4096 bytes by default, for subject and reply. */
 #define SUBJECT_MAX_BYTES 3072
-/* More than any message of ours has; what is larger is read as having no headers. */
-#define HEADERS_MAX_BYTES ((size_t)64 << 10)
 /* What a server can be told to take, headers included. */
 #define PAYLOAD_MAX_BYTES ((size_t)64 << 20)
 
-static const struct slice STATUS_LINE = {"NATS/1.0", 8};
+#define STATUS_LINE_BYTES (sizeof("NATS/1.0\r\n") - 1)
 
 /* A byte below would end the subject early and make the rest a command of its own. */
 static bool subject_is_sendable(struct slice subject)
@@ -43,7 +42,7 @@ static void copy_headers(struct nats_outgoing *message, const struct wire_header
 		return;
 	message->headers = xcalloc(headers->count, sizeof(*message->headers));
 	message->header_count = headers->count;
-	message->header_bytes = STATUS_LINE.len + 4;
+	message->header_bytes = STATUS_LINE_BYTES + 2;
 	for (size_t i = 0; i < headers->count; i++) {
 		const struct wire_header *from = &headers->items[i];
 
@@ -146,70 +145,10 @@ static struct slice header_block(const struct nats_incoming *message)
 {
 	struct slice block;
 
-	if (!link_layout_gap(message->message, &block) || block.len <= STATUS_LINE.len ||
-		block.len > HEADERS_MAX_BYTES + 1 ||
-		memcmp(block.ptr, STATUS_LINE.ptr, STATUS_LINE.len) != 0)
+	if (!link_layout_gap(message->message, &block) || block.len == 0)
 		return (struct slice){NULL, 0};
 	block.len--; /* the NUL */
-	return block;
-}
-
-/* Cuts the first line, which it ends before CR LF, off `block`; false when nothing is left. */
-static bool next_line(struct slice *block, struct slice *line)
-{
-	const char *end;
-
-	if (block->len == 0)
-		return false;
-	end = memchr(block->ptr, '\n', block->len);
-	line->ptr = block->ptr;
-	line->len = end == NULL ? block->len : (size_t)(end - block->ptr);
-	block->len -= line->len + (end != NULL);
-	block->ptr += line->len + (end != NULL);
-	if (line->len > 0 && line->ptr[line->len - 1] == '\r')
-		line->len--;
-	return true;
-}
-
-static struct slice trimmed(struct slice s)
-{
-	while (s.len > 0 && (*s.ptr == ' ' || *s.ptr == '\t')) {
-		s.ptr++;
-		s.len--;
-	}
-	while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-		s.len--;
-	return s;
-}
-
-static bool header_in_place(
-	const struct nats_incoming *message, const char *name, struct slice *value)
-{
-	struct slice block = header_block(message);
-	struct slice line;
-	size_t len = strlen(name);
-
-	if (!next_line(&block, &line)) /* the status line */
-		return false;
-	while (next_line(&block, &line)) {
-		if (line.len <= len || line.ptr[len] != ':' || memcmp(line.ptr, name, len) != 0)
-			continue;
-		*value = trimmed((struct slice){line.ptr + len + 1, line.len - len - 1});
-		return true;
-	}
-	return false;
-}
-
-/* "404 No Messages" of the status line; false if there is no header block. */
-static bool status_in_place(const struct nats_incoming *message, struct slice *status)
-{
-	struct slice block = header_block(message);
-	struct slice line;
-
-	if (!next_line(&block, &line))
-		return false;
-	*status = trimmed((struct slice){line.ptr + STATUS_LINE.len, line.len - STATUS_LINE.len});
-	return true;
+	return header_block_is_valid(block) ? block : (struct slice){NULL, 0};
 }
 
 /* --- Headers, read by cnats. */
@@ -219,27 +158,31 @@ static bool library_may_read(const struct nats_incoming *message)
 	struct slice gap;
 
 	return link_layout() == LINK_LAYOUT_OTHER || !link_layout_gap(message->message, &gap) ||
-	       gap.len <= HEADERS_MAX_BYTES + 1;
+	       gap.len <= HEADER_BLOCK_MAX_BYTES + 1;
 }
 
-static bool header_by_library(
+static int header_by_library(
 	const struct nats_incoming *message, const char *name, struct slice *value)
 {
-	const char *text = NULL;
+	const char **texts = NULL;
+	int count = 0;
 
 	if (!library_may_read(message) ||
-		natsMsgHeader_Get(message->message, name, &text) != NATS_OK)
-		return false;
-	*value = trimmed(slice_from(text == NULL ? "" : text));
-	return true;
+		natsMsgHeader_Values(message->message, name, &texts, &count) != NATS_OK)
+		return 0;
+	if (count > 0)
+		*value = header_value_trimmed(slice_from(texts[0] == NULL ? "" : texts[0]));
+	free(texts);
+	return count > 1 ? 2 : count;
 }
 
 /* --- Either way. */
 
-bool nats_incoming_header(void *message, const char *name, struct slice *value)
+int nats_incoming_header(void *message, const char *name, struct slice *value)
 {
-	return link_layout() == LINK_LAYOUT_PROVEN ? header_in_place(message, name, value)
-						   : header_by_library(message, name, value);
+	return link_layout() == LINK_LAYOUT_PROVEN
+		       ? header_block_find(header_block(message), name, value)
+		       : header_by_library(message, name, value);
 }
 
 /* The three digits that `text` begins with; 0 if it does not. */
@@ -264,13 +207,14 @@ int nats_incoming_status(const struct nats_incoming *message, struct slice *desc
 
 	*description = (struct slice){"", 0};
 	if (link_layout() == LINK_LAYOUT_PROVEN) {
-		if (!status_in_place(message, &text) || (status = status_number(text)) == 0)
+		if (!header_block_status(header_block(message), &text) ||
+			(status = status_number(text)) == 0)
 			return 0;
-		*description = trimmed((struct slice){text.ptr + 3, text.len - 3});
+		*description = header_value_trimmed((struct slice){text.ptr + 3, text.len - 3});
 		return status;
 	}
 	/* cnats makes headers of the status line. */
-	if (!header_by_library(message, "Status", &text) || (status = status_number(text)) == 0)
+	if (header_by_library(message, "Status", &text) == 0 || (status = status_number(text)) == 0)
 		return 0;
 	(void)header_by_library(message, "Description", description);
 	return status;

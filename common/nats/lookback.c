@@ -9,14 +9,13 @@
 #include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/nats/api.h"
+#include "common/nats/pull_status.h"
 
 #define INACTIVE_MS     30000
 #define BATCH_MESSAGES  500
 #define BATCH_MIN_BYTES ((uint64_t)8 << 20)
 #define PULL_EXPIRES_MS 5000
 #define STALL_MS        (PULL_EXPIRES_MS + 2000) /* an expired pull says so before */
-
-#define TOO_MANY_BYTES "Message Size Exceeds MaxBytes"
 
 enum lookback_state { IDLE, CREATING, READING, CLOSED };
 
@@ -119,16 +118,21 @@ static void on_delivery(struct lookback *lookback, struct nats_incoming *incomin
 static void on_status(struct lookback *lookback, const struct nats_incoming *message)
 {
 	struct slice words;
-	int status = nats_incoming_status(message, &words);
 	struct err why;
 
-	if (status == 409 && words.len >= strlen(TOO_MANY_BYTES) &&
-		memcmp(words.ptr, TOO_MANY_BYTES, strlen(TOO_MANY_BYTES)) == 0) {
+	switch (pull_status_read(message, &words)) {
+	case PULL_HEARTBEAT:
+		break;
+	case PULL_TOO_MANY_BYTES:
 		pull(lookback);
-	} else if (status == 404 || status == 408) {
+		break;
+	case PULL_EMPTY:
+	case PULL_EXPIRED:
 		end_run(lookback); /* some were removed since they were counted */
-	} else if (status != 100) {
-		err_setf(&why, "status %d: %.*s", status, SLICE_FMT(words));
+		break;
+	default:
+		err_setf(&why, "status %d: %.*s", nats_incoming_status(message, &words),
+			SLICE_FMT(words));
 		fail(lookback, why.text);
 	}
 }

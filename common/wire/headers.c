@@ -385,8 +385,11 @@ static int parse_known(struct wire_scrape *scrape, size_t which, wire_header_loo
 	void *arg, struct err *err)
 {
 	struct slice value = {NULL, 0};
+	int times = lookup(arg, known[which].name, &value);
 
-	if (!lookup(arg, known[which].name, &value))
+	if (times > 1)
+		return err_setf(err, "occurs more than once");
+	if (times == 0)
 		return known[which].required ? err_setf(err, "missing") : 0;
 	if (value.len == 0)
 		return err_setf(err, "empty");

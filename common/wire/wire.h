@@ -105,11 +105,14 @@ void wire_headers_fini(struct wire_headers *headers);
 /* 16 hex digits and NUL: the hash of the whole subject and the time. */
 void wire_msg_id(char id[17], struct slice subject, int64_t time_ms);
 
-/* Looks a received header up by its exact name; false if absent. The slice lives as the message. */
-typedef bool (*wire_header_lookup)(void *arg, const char *name, struct slice *value);
+/*
+ * Looks a received header up by its exact name: 0 if it is absent, 1 if it occurs once, 2 if more
+ * often. The value is the first one's; it lives as the message.
+ */
+typedef int (*wire_header_lookup)(void *arg, const char *name, struct slice *value);
 
-/* Reads a scrape's headers; -1 and `err` if one is malformed or Ps-Time is missing. `scrape` needs
- * fini only on success. */
+/* Reads a scrape's headers; -1 and `err` if one is malformed or repeated, or Ps-Time is missing.
+ * `scrape` needs fini only on success. */
 int wire_headers_parse(struct wire_scrape *scrape, wire_header_lookup lookup, void *arg,
 	struct err *err) MUST_CHECK;
 

@@ -14,6 +14,8 @@
 
 /* Places are 31 bits and one for the text they are in. */
 #define MAX_TEXT_BYTES ((size_t)INT32_MAX)
+/* As the end of a value in the key of a group. */
+#define VALUE_OF_TARGET SIZE_MAX
 
 void *builder_grow(void *items, size_t count, size_t *capacity, size_t size)
 {
@@ -129,40 +131,47 @@ static struct push_group *add_group(struct push_body *body, const struct push_la
 	return group;
 }
 
-/* One label's value in a group: what the sample exposes (an empty job cannot be), or the target's.
+/*
+ * One label's value in a group: what the sample exposes (an empty job cannot be). False and nothing
+ * appended where that is the target's.
  */
-static void append_group_value(struct builder *b, const struct push_sample *sample, size_t i)
+static bool append_group_value(struct builder *b, const struct push_sample *sample, size_t i)
 {
 	struct slice exposed = sample->exposed[i];
+	size_t at = b->key.len;
 
 	if (exposed.ptr == NULL || (exposed.len == 0 && i == 0))
-		buf_append_slice(&b->key, b->group.items[i].value);
-	else
-		expo_unescape(exposed, &b->key);
+		return false;
+	expo_unescape(exposed, &b->key);
+	if (!slice_eq((struct slice){b->key.ptr + at, b->key.len - at}, b->group.items[i].value))
+		return true;
+	b->key.len = at;
+	return false;
 }
 
 /*
- * The key of the sample's group: the values one behind the other, their ends in `ends`. A value
- * cannot move its end unseen, as the lengths are part of the key.
+ * The key of the sample's group: the values that are not the target's one behind the other, their
+ * ends in `ends`. A value cannot move its end unseen, as the ends are part of the key. The target's
+ * values are not: kilobytes of labels would be copied for each sample.
  */
 static void make_group_key(struct builder *b, const struct push_sample *sample, size_t *ends)
 {
 	buf_clear(&b->key);
-	for (size_t i = 0; i < b->group.count; i++) {
-		append_group_value(b, sample, i);
-		ends[i] = b->key.len;
-	}
+	for (size_t i = 0; i < b->group.count; i++)
+		ends[i] = append_group_value(b, sample, i) ? b->key.len : VALUE_OF_TARGET;
 	buf_append(&b->key, ends, b->group.count * sizeof(*ends));
 }
 
 static struct push_labels labels_of_key(const struct builder *b, const size_t *ends)
 {
 	struct push_labels labels = b->group;
+	size_t start = 0;
 
 	for (size_t i = 0; i < labels.count; i++) {
-		size_t start = i == 0 ? 0 : ends[i - 1];
-
+		if (ends[i] == VALUE_OF_TARGET)
+			continue;
 		labels.items[i].value = (struct slice){b->key.ptr + start, ends[i] - start};
+		start = ends[i];
 	}
 	return labels;
 }
@@ -373,13 +382,18 @@ static void append_metadata(
 /* Whether the group may have the family, whose first sample there is to be written. */
 static bool admit(struct builder *b, const struct family *family, size_t group)
 {
+	struct push_type_holder *holder = b->body->groups[group].holder;
 	struct slice name = family_name(b, family);
+	struct push_body *body = b->body;
 
 	if (b->gate == NULL || family < b->families + PUSH_OWN_COUNT ||
-		push_types_claim(b->body->groups[group].holder, name, family->type))
+		push_types_claim(holder, name, family->type))
 		return true;
-	if (b->body->conflict.len == 0)
-		buf_append_slice(&b->body->conflict, name);
+	if (body->refused == NULL) {
+		body->refused = holder;
+		buf_append_slice(&body->conflict, name);
+		buf_append_slice(&body->rival, push_types_rival(holder, name, family->type));
+	}
 	return false;
 }
 
@@ -540,5 +554,6 @@ void push_body_fini(struct push_body *body)
 	}
 	free(body->groups);
 	buf_free(&body->conflict);
+	buf_free(&body->rival);
 	*body = (struct push_body){0};
 }

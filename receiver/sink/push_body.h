@@ -62,7 +62,9 @@ struct push_body {
 	uint64_t samples_conflicting; /* of families that others hold with another type */
 	uint64_t families_untyped;    /* histograms and summaries that the gateway would not read */
 	uint64_t families_retyped; /* untyped ones that have the type now that others gave them */
-	struct buf conflict;       /* the name of one of the families left out */
+	/* One of the families left out, the one in its way, and who was not to have it. */
+	struct buf conflict, rival;
+	const struct push_type_holder *refused;
 };
 
 enum push_verdict {

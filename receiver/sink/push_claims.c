@@ -90,6 +90,17 @@ void push_claims_abandon_all(struct push_claims *claims, struct push_holder *hol
 		push_claims_abandon(claims, TAILQ_FIRST(&holder->claims));
 }
 
+const struct push_claim *push_claims_find_holder(const struct push_claims *claims,
+	struct slice family, const struct push_type_holder *except)
+{
+	const struct push_claim *claim;
+
+	for (claim = claims->by_path; claim != NULL; claim = claim->by_path.next)
+		if (&claim->types != except && push_types_holds(&claim->types, family))
+			return claim;
+	return NULL;
+}
+
 size_t push_claims_count(const struct push_claims *claims)
 {
 	return HASH_CNT(by_path, claims->by_path);

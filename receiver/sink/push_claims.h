@@ -54,6 +54,11 @@ void push_claims_release_all(struct push_claims *claims, struct push_holder *hol
 /* Releases the claims of groups that stay in the gateway: what they expose is foreign now. */
 void push_claims_abandon(struct push_claims *claims, struct push_claim *claim);
 void push_claims_abandon_all(struct push_claims *claims, struct push_holder *holder);
+
+/* A group other than that of `except` that holds the family; NULL if none does. */
+const struct push_claim *push_claims_find_holder(const struct push_claims *claims,
+	struct slice family, const struct push_type_holder *except);
+
 size_t push_claims_count(const struct push_claims *claims);
 
 #endif

@@ -14,12 +14,18 @@
 /* Lines about single targets in LOG_REPEAT_INTERVAL_MS. */
 #define MAX_TARGET_LINES 30
 
+/* Whether a line was written so lately that none will be. */
+static bool was_said(const struct log_limit *limit)
+{
+	return limit->last_ms != 0 && clock_mono_ms() - limit->last_ms < LOG_REPEAT_INTERVAL_MS;
+}
+
 bool push_may_log(struct push_maker *maker, const struct log_limit *limit)
 {
 	uint64_t now_ms = clock_mono_ms();
 
-	if (limit->last_ms != 0 && now_ms - limit->last_ms < LOG_REPEAT_INTERVAL_MS)
-		return true; /* it will write none */
+	if (was_said(limit))
+		return true;
 	if (maker->lines_since_ms == 0 ||
 		now_ms - maker->lines_since_ms >= LOG_REPEAT_INTERVAL_MS) {
 		maker->lines_since_ms = now_ms;
@@ -114,8 +120,10 @@ static struct push_claim *take_path(
 		refuse_claim(maker, state, claim);
 		return NULL;
 	}
-	if (claim->holder == &state->holder)
+	if (claim->holder == &state->holder) {
+		push_marks_hand_over(maker->marks, claim);
 		return is_repeated ? NULL : claim;
+	}
 	holder = container_of(claim->holder, struct push_state, holder)->target;
 	discard(maker, state->target, "path_conflict");
 	log_limited(&maker->conflict, LOG_WARN,
@@ -206,19 +214,36 @@ static void count_repairs(struct push_maker *maker, const struct push_body *body
 	count(maker, RM_CHANGED, "retyped", body->families_retyped);
 }
 
+/* The path of a group that shows what stands in the way of a family of this body. */
+static const char *holder_of_rival(const struct push_maker *maker, const struct push_body *body)
+{
+	struct slice rival = buf_slice(&body->rival);
+	const struct push_claim *claim =
+		push_claims_find_holder(maker->claims, rival, body->refused);
+	const struct push_mark *mark;
+
+	if (claim != NULL)
+		return claim->path;
+	mark = push_marks_find_holder(maker->marks, rival, body->refused);
+	return mark != NULL ? mark->path : "the gateway itself, or another pusher";
+}
+
 static void say_contradiction(
 	struct push_maker *maker, struct push_state *state, struct push_body *body)
 {
 	const struct target *target = state->target;
+	const char *holder;
 
 	if (body->samples_conflicting == 0 || !push_may_log(maker, &state->contradiction))
 		return;
+	/* A look through all groups, for a line that is written. */
+	holder = was_said(&state->contradiction) ? "" : holder_of_rival(maker, body);
 	log_limited(&state->contradiction, LOG_WARN,
 		"a scrape gives a family another type than what the Push Gateway already shows; "
 		"the family is left out",
 		LOG_S("sink", maker->sink), LOG_S("publisher", target->publisher),
 		LOG_S("job", target->job), LOG_S("instance", target->instance),
-		LOG_SL("family", buf_slice(&body->conflict)),
+		LOG_SL("family", buf_slice(&body->conflict)), LOG_S("held_by", holder),
 		LOG_I("samples_left_out", body->samples_conflicting));
 }
 

@@ -5,17 +5,22 @@
 #include "common/core/mem.h"
 
 struct push_marks {
+	struct push_types *types;
 	struct push_mark *by_path;
 };
 
-struct push_marks *push_marks_new(void)
+struct push_marks *push_marks_new(struct push_types *types)
 {
-	return xcalloc(1, sizeof(struct push_marks));
+	struct push_marks *marks = xcalloc(1, sizeof(*marks));
+
+	marks->types = types;
+	return marks;
 }
 
 static void remove_mark(struct push_marks *marks, struct push_mark *mark)
 {
 	HASH_DELETE(by_path, marks->by_path, mark);
+	push_types_release(&mark->types);
 	free(mark);
 }
 
@@ -36,7 +41,8 @@ static struct push_mark *find(const struct push_marks *marks, const char *path)
 	return mark;
 }
 
-static void set_mark(struct push_marks *marks, const char *path, int64_t time_ms, bool is_foreign)
+static struct push_mark *set_mark(
+	struct push_marks *marks, const char *path, int64_t time_ms, bool is_foreign)
 {
 	struct push_mark *mark = find(marks, path);
 	size_t len = strlen(path);
@@ -49,21 +55,42 @@ static void set_mark(struct push_marks *marks, const char *path, int64_t time_ms
 	mark->time_ms = time_ms;
 	mark->is_foreign = is_foreign;
 	mark->was_seen = true;
+	return mark;
 }
 
-static void set_groups(struct push_marks *marks, const struct push_survey_group *groups,
-	size_t count, bool publisher_label, const struct push_claims *claims, bool is_foreign)
+/* A type that contradicts one held already is one that is about to go. */
+static void hold_types(struct push_marks *marks, struct push_mark *mark,
+	const struct push_survey *survey, const struct push_survey_group *group)
 {
+	push_types_begin(marks->types, &mark->types);
+	for (size_t i = 0; i < group->family_count; i++) {
+		const struct push_survey_family *family = &survey->families[group->families[i]];
+
+		(void)!push_types_claim(&mark->types, slice_from(family->name), family->type);
+	}
+	push_types_settle(&mark->types);
+}
+
+static void set_groups(struct push_marks *marks, const struct push_survey *survey,
+	bool publisher_label, const struct push_claims *claims, bool is_foreign)
+{
+	const struct push_survey_group *groups =
+		is_foreign ? survey->foreign_groups : survey->groups;
+	size_t count = is_foreign ? survey->foreign_group_count : survey->group_count;
 	struct buf path = {0};
 
 	for (size_t i = 0; i < count; i++) {
 		const struct push_claim *claim;
+		struct push_mark *mark;
 
 		buf_clear(&path);
 		push_survey_path(&path, &groups[i], publisher_label);
 		claim = push_claims_find(claims, buf_cstr(&path));
-		if (claim == NULL || !claim->is_pushed)
-			set_mark(marks, buf_cstr(&path), groups[i].time_ms, is_foreign);
+		if (claim != NULL && claim->is_pushed)
+			continue;
+		mark = set_mark(marks, buf_cstr(&path), groups[i].time_ms, is_foreign);
+		if (claim == NULL && !is_foreign)
+			hold_types(marks, mark, survey, &groups[i]);
 	}
 	buf_free(&path);
 }
@@ -75,9 +102,8 @@ void push_marks_survey(struct push_marks *marks, const struct push_survey *surve
 
 	HASH_ITER (by_path, marks->by_path, mark, next)
 		mark->was_seen = false;
-	set_groups(marks, survey->foreign_groups, survey->foreign_group_count, publisher_label,
-		claims, true);
-	set_groups(marks, survey->groups, survey->group_count, publisher_label, claims, false);
+	set_groups(marks, survey, publisher_label, claims, true);
+	set_groups(marks, survey, publisher_label, claims, false);
 	HASH_ITER (by_path, marks->by_path, mark, next) {
 		if (!mark->was_seen && !mark->is_going)
 			remove_mark(marks, mark);
@@ -100,6 +126,17 @@ enum push_mark_verdict push_marks_judge(
 	if (time_ms > mark->time_ms)
 		return PUSH_MARK_EARLIER;
 	return mark->time_ms - time_ms <= slack_ms ? PUSH_MARK_LATER : PUSH_MARK_RESET;
+}
+
+void push_marks_hand_over(struct push_marks *marks, struct push_claim *claim)
+{
+	struct push_mark *mark = find(marks, claim->path);
+
+	if (mark == NULL || mark->types.count == 0)
+		return;
+	push_types_release(&claim->types);
+	claim->types = mark->types;
+	mark->types = (struct push_type_holder){0};
 }
 
 void push_marks_forget(struct push_marks *marks, const char *path)
@@ -127,6 +164,17 @@ struct push_mark *push_marks_orphan(
 void push_marks_gone(struct push_marks *marks, struct push_mark *mark)
 {
 	remove_mark(marks, mark);
+}
+
+const struct push_mark *push_marks_find_holder(
+	const struct push_marks *marks, struct slice family, const struct push_type_holder *except)
+{
+	const struct push_mark *mark;
+
+	for (mark = marks->by_path; mark != NULL; mark = mark->by_path.next)
+		if (&mark->types != except && push_types_holds(&mark->types, family))
+			return mark;
+	return NULL;
 }
 
 size_t push_marks_count(const struct push_marks *marks)

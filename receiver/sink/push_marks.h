@@ -4,7 +4,8 @@
 /*
  * What the gateway held when it was last surveyed and this process has not pushed to since: groups
  * with a mark, of a receiver before us, and groups of others, which are left alone. It says what
- * may be pushed there, and which groups nobody claims. Loop thread; knows no gateway.
+ * may be pushed there, and which groups nobody claims; what those expose keeps its type until their
+ * targets speak. Loop thread; knows no gateway.
  */
 #include "receiver/sink/push_claims.h"
 #include "receiver/sink/push_survey.h"
@@ -25,13 +26,15 @@ struct push_mark {
 	bool is_going;   /* the user's: its deletion is under way */
 	bool is_refused; /* the user's: it cannot be deleted */
 	bool was_seen;
+	struct push_type_holder types; /* of what the group exposes while nobody claims it */
 	UT_hash_handle by_path;
 	char path[];
 };
 
 struct push_marks;
 
-struct push_marks *push_marks_new(void);
+/* `types` outlives it. */
+struct push_marks *push_marks_new(struct push_types *types);
 void push_marks_free(struct push_marks *marks);
 
 /*
@@ -46,6 +49,9 @@ void push_marks_survey(struct push_marks *marks, const struct push_survey *surve
 enum push_mark_verdict push_marks_judge(
 	const struct push_marks *marks, const char *path, int64_t time_ms, int64_t slack_ms);
 
+/* A claim was taken on the path: it holds now what the group exposes. */
+void push_marks_hand_over(struct push_marks *marks, struct push_claim *claim);
+
 /* From now on the order of the stream decides what may be pushed there. */
 void push_marks_forget(struct push_marks *marks, const char *path);
 
@@ -58,6 +64,10 @@ struct push_mark *push_marks_orphan(
 
 /* The group is no more. */
 void push_marks_gone(struct push_marks *marks, struct push_mark *mark);
+
+/* A group other than that of `except` with a mark that holds the family; NULL if none does. */
+const struct push_mark *push_marks_find_holder(
+	const struct push_marks *marks, struct slice family, const struct push_type_holder *except);
 
 size_t push_marks_count(const struct push_marks *marks);
 

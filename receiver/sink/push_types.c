@@ -129,8 +129,8 @@ static bool has_part(enum expo_type type, size_t part)
 	return type == EXPO_HISTOGRAM || (type == EXPO_SUMMARY && parts[part].of_summary);
 }
 
-/* Whether a histogram or summary that is shown has a part of this name. */
-static bool is_part_of_another(const struct push_types *types, struct slice name)
+/* The histogram or summary that is shown and has a part of this name; NULL if none. */
+static const struct push_type *find_whole(const struct push_types *types, struct slice name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
 		struct slice suffix = parts[i].suffix;
@@ -140,19 +140,21 @@ static bool is_part_of_another(const struct push_types *types, struct slice name
 			memcmp(name.ptr + name.len - suffix.len, suffix.ptr, suffix.len) != 0)
 			continue;
 		whole = find(types, (struct slice){name.ptr, name.len - suffix.len});
-		return whole != NULL && has_part(whole->type, i) && will_be_shown(types, whole);
+		return whole != NULL && has_part(whole->type, i) && will_be_shown(types, whole)
+			       ? whole
+			       : NULL;
 	}
-	return false;
+	return NULL;
 }
 
-/* Whether one of the parts of this histogram or summary is shown as a family of its own. */
-static bool has_part_of_its_own(
+/* One of the parts of this histogram or summary that is shown as a family of its own. */
+static const struct push_type *find_part(
 	const struct push_types *types, struct slice name, enum expo_type type)
 {
+	const struct push_type *found = NULL;
 	struct buf part = {0};
-	bool found = false;
 
-	for (size_t i = 0; i < ARRAY_LEN(parts) && !found; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(parts) && found == NULL; i++) {
 		const struct push_type *other;
 
 		if (!has_part(type, i))
@@ -161,10 +163,23 @@ static bool has_part_of_its_own(
 		buf_append_slice(&part, name);
 		buf_append_slice(&part, parts[i].suffix);
 		other = find(types, buf_slice(&part));
-		found = other != NULL && will_be_shown(types, other);
+		if (other != NULL && will_be_shown(types, other))
+			found = other;
 	}
 	buf_free(&part);
 	return found;
+}
+
+/* What keeps the family from having this type; NULL if nothing does. */
+static const struct push_type *find_rival(
+	const struct push_types *types, struct slice family, enum expo_type type)
+{
+	const struct push_type *known = find(types, family), *whole;
+
+	if (known != NULL && will_be_shown(types, known))
+		return known->type == type ? NULL : known;
+	whole = find_whole(types, family);
+	return whole != NULL ? whole : find_part(types, family, type);
 }
 
 /* Claims. */
@@ -185,20 +200,33 @@ static void hold(struct push_type_holder *holder, struct push_type *type)
 bool push_types_claim(struct push_type_holder *holder, struct slice family, enum expo_type type)
 {
 	struct push_types *types = holder->types;
-	struct push_type *known = find(types, family);
+	struct push_type *known;
 
-	if (known != NULL && will_be_shown(types, known)) {
-		if (known->type != type)
-			return false;
-	} else if (is_part_of_another(types, family) || has_part_of_its_own(types, family, type)) {
+	if (find_rival(types, family, type) != NULL)
 		return false;
-	}
-	if (known == NULL)
-		known = find_or_add(types, family);
+	known = find_or_add(types, family);
 	known->type = type;
 	if (known->round != types->round || !known->is_claimed)
 		hold(holder, known);
 	return true;
+}
+
+struct slice push_types_rival(
+	const struct push_type_holder *holder, struct slice family, enum expo_type type)
+{
+	const struct push_type *rival = find_rival(holder->types, family, type);
+
+	return rival == NULL ? (struct slice){0} : slice_from(rival->name);
+}
+
+bool push_types_holds(const struct push_type_holder *holder, struct slice family)
+{
+	const struct push_type *type = holder->count == 0 ? NULL : find(holder->types, family);
+
+	for (size_t i = 0; type != NULL && i < holder->count; i++)
+		if (holder->held[i] == type)
+			return true;
+	return false;
 }
 
 static void release_first(struct push_type_holder *holder, size_t count)

@@ -39,6 +39,16 @@ void push_types_begin(struct push_types *types, struct push_type_holder *holder)
 bool push_types_claim(
 	struct push_type_holder *holder, struct slice family, enum expo_type type) MUST_CHECK;
 
+/*
+ * After a claim that was refused: the name of the family that stands in its way, its own or that of
+ * a histogram or summary of which one is a part. Until the next call.
+ */
+struct slice push_types_rival(
+	const struct push_type_holder *holder, struct slice family, enum expo_type type);
+
+/* Whether the holder has the family of this name, of before or claimed. */
+bool push_types_holds(const struct push_type_holder *holder, struct slice family);
+
 /* The gateway has taken the body: what was held before and not claimed again goes. */
 void push_types_settle(struct push_type_holder *holder);
 

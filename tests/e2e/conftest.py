@@ -94,3 +94,11 @@ def world(tmp_path, request):
 @pytest.fixture
 def nats(world):
     return world.nats()
+
+
+@pytest.fixture
+def client(nats):
+    """A connection of the test's own; the stream is there."""
+    with nats.connect() as connection:
+        connection.make_stream(STREAM)
+        yield connection

@@ -22,13 +22,6 @@ MARK = "prometheus_streams_scrape_timestamp_seconds"
 DURABLE = "recv_push_gateway"
 
 
-@pytest.fixture
-def client(nats):
-    with nats.connect() as connection:
-        connection.make_stream(STREAM)
-        yield connection
-
-
 def send(client, value, instance="a", **keys):
     return frames.publish(client, "dc1", "app", instance, BODY.format(value), **keys)
 
@@ -371,3 +364,35 @@ def test_no_false_alarm(world, client, nats):
         wait_until(lambda: again.is_acked(STREAM, DURABLE), 30)
     assert receiver.total("consumer_jumps_total") == 0
     assert receiver.total("consumer_shared") == 0
+
+
+def test_what_a_receiver_gives_back_is_no_other_receiver(world, client, nats):
+    """A stop hands back what waits: delivered once more, out of order, to the same receiver started again."""
+    stub = world.add(Gateway())
+    receiver = world.receiver(nats, stub.url, shutdown_timeout="1s", push={"concurrency": 1})
+    receiver.wait_ready()
+    number = 0
+    for _ in range(3):
+        stub.status = 500
+        for _ in range(40):
+            number += 1
+            send(client, number, instance=f"i{number}")
+        wait_until(lambda: client.consumer_info(STREAM, DURABLE)["num_pending"] == 0)
+        receiver.stop()
+        stub.status = 200
+        for _ in range(20):  # arrive while nobody is there
+            number += 1
+            send(client, number, instance=f"i{number}")
+        receiver.start()
+        wait_until(lambda: client.is_acked(STREAM, DURABLE), 30, what=f"{number} messages are taken")
+        assert receiver.total("consumer_jumps_total") == 0
+    info = client.consumer_info(STREAM, DURABLE)
+    assert info["delivered"]["consumer_seq"] >= number + 3 * 35, "most of what waited was delivered twice"
+    wait_until_it_judges(receiver)
+    for _ in range(50):
+        number += 1
+        send(client, number, instance=f"i{number}")
+    wait_until(lambda: client.is_acked(STREAM, DURABLE), 30)
+    assert receiver.total("consumer_jumps_total") == 0
+    assert receiver.total("consumer_shared") == 0
+    assert "another receiver" not in receiver.log()

@@ -2,8 +2,6 @@
 """The Push Gateway as it is in the field: down, slow, refusing, restarted. Nothing fresh is lost and
 the consumer never stops."""
 
-import pytest
-
 from conftest import STREAM
 from harness import frames
 from harness.process import free_port, wait_until
@@ -11,13 +9,6 @@ from harness.servers import PushGateway
 from harness.stubs import Gateway
 
 BODY = "# TYPE app_requests counter\napp_requests {}\n"
-
-
-@pytest.fixture
-def client(nats):
-    with nats.connect() as connection:
-        connection.make_stream(STREAM)
-        yield connection
 
 
 def send(client, value, instance="a", **keys):

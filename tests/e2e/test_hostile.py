@@ -285,6 +285,27 @@ def test_bytes_held_for_a_gateway_that_is_away(world, nats, client, stub):
     wait_until(honest.has_arrived, 60, what="what the honest target said meanwhile arrives")
 
 
+def test_a_target_without_room_is_neither_deleted_nor_frozen(world, nats, client, stub):
+    """Another target of its publisher takes all the room there is, for longer than silence is waited for."""
+    often = {"Ps-Interval": "1000"}
+    own, large = "/metrics/job/app/instance/a", "/metrics/job/app/instance/large"
+    stub.status = lambda _, path, __: path == large and stub.released.wait(120) or 200
+    receiver = world.receiver(nats, stub.url, max_publisher_bytes=MB, max_age="3s", push={"concurrency": 2})
+    receiver.wait_ready()
+    frames.publish(client, "dc1", "app", "a", "evil 1\n", **often)
+    wait_until(lambda: stub.bodies(own), what="it is delivered while there is room")
+    frames.publish(client, "dc1", "app", "large", b"# " + b"x" * 700_000 + b"\n")
+    wait_until(lambda: receiver.total("in_flight") == 1)
+
+    def says_down():
+        frames.publish(client, "dc1", "app", "a", b"# " + b"x" * 500_000 + b"\n", **often)
+        return any("\nup 0\n" in body for body in stub.bodies(own))
+    wait_until(says_down, 30, what="it is said to be down", interval=0.3)
+    assert discarded(receiver, "over_bytes", publisher="dc1") >= 2
+    assert stub.bodies(own, "DELETE") == []
+    assert "evil" not in stub.bodies(own)[-1]
+
+
 def test_claims_of_groups_are_bounded(world, nats, client, stub):
     receiver = world.receiver(nats, stub.url, max_publisher_bytes=2 * MB)
     honest = Honest(client, stub)

@@ -16,13 +16,6 @@ from harness.stubs import Gateway, Target, hang
 BODY = "# TYPE app_requests counter\napp_requests {}\n"
 
 
-@pytest.fixture
-def client(nats):
-    with nats.connect() as connection:
-        connection.make_stream(STREAM)
-        yield connection
-
-
 def send(client, value, **keys):
     return frames.publish(client, "dc1", "app", "a", BODY.format(value), **keys)
 
@@ -231,3 +224,4 @@ def test_everything_that_was_received_is_accounted_for(world, client, nats):
     wait_until(lambda: receiver.total("received_total") == 6 and receiver.total("waiting_scrapes") == 0
                and receiver.total("delivered_total") + receiver.total("discards_total") == 6)
     assert receiver.total("acks_total") == 6
+    assert receiver.total("ack_seconds_count") == 4, "of scrapes; what is malformed is acked at once"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages of arbitrary bytes: the first line is the subject, the others are headers up to an empty
- * one. What the subject says makes the same subject again; headers are refused with words, or what
- * they say is within the bounds of common/wire.md and comes back from headers that we write.
- * Whatever the bytes, as names, error and label value of a target of ours they make headers that
- * can be read.
+ * Messages of arbitrary bytes: the first line is the subject, the others are the header block. What
+ * the subject says makes the same subject again; headers are refused with words, or what they say
+ * is within the bounds of common/wire.md and comes back from headers that we write. Whatever the
+ * bytes, as names, error and label value of a target of ours they make headers that can be read.
  */
 #include "common/core/utf8.h"
+#include "common/wire/header_block.h"
 #include "tests/unit/header_table.h"
 
 #include <assert.h>
@@ -27,20 +27,28 @@ static struct slice take_line(struct slice *text)
 	return line;
 }
 
-static struct header_table take_headers(struct slice *text)
+/* The rest as it would arrive, to be freed. */
+static struct buf make_block(struct slice text)
 {
-	struct header_table table = {0};
-	struct slice line;
+	struct buf block = {0};
 
-	while ((line = take_line(text)).len > 0) {
-		const char *colon = memmem(line.ptr, line.len, ": ", 2);
-		size_t len = colon == NULL ? 0 : (size_t)(colon - line.ptr);
+	buf_append_str(&block, "NATS/1.0\r\n");
+	buf_append_slice(&block, text);
+	return block;
+}
 
-		if (colon != NULL)
-			header_table_add(&table, (struct slice){line.ptr, len},
-				(struct slice){colon + 2, line.len - len - 2});
-	}
-	return table;
+static int lookup(void *arg, const char *name, struct slice *value)
+{
+	const struct buf *block = arg;
+	int times = header_block_find(buf_slice(block), name, value);
+
+	assert(times >= 0 && times <= 2);
+	if (times == 0)
+		return 0;
+	assert(value->ptr > block->ptr && value->ptr + value->len <= block->ptr + block->len);
+	assert(value->len == 0 || memchr(value->ptr, '\n', value->len) == NULL);
+	assert(value->len == 0 || (value->ptr[0] != ' ' && value->ptr[value->len - 1] != ' '));
+	return times;
 }
 
 /* Subjects */
@@ -170,12 +178,15 @@ static void check_again(const struct wire_scrape *scrape)
 	wire_scrape_fini(&again);
 }
 
-static void check_headers(struct header_table *table)
+static void check_headers(struct buf *block)
 {
 	struct wire_scrape scrape;
+	struct slice status;
 	struct err err = {""};
 
-	if (wire_headers_parse(&scrape, header_table_lookup, table, &err) < 0) {
+	assert(!header_block_is_valid(buf_slice(block)) ||
+		(header_block_status(buf_slice(block), &status) && status.len == 0));
+	if (wire_headers_parse(&scrape, lookup, block, &err) < 0) {
 		assert(err.text[0] != '\0' && strchr(err.text, '\n') == NULL);
 		return;
 	}
@@ -215,11 +226,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len)
 {
 	struct slice rest = {(const char *)bytes, len};
 	struct slice subject = take_line(&rest);
-	struct header_table table = take_headers(&rest);
+	struct buf block = make_block(rest);
 
 	check_subject(subject);
 	check_token(subject);
-	check_headers(&table);
+	check_headers(&block);
 	check_ours(rest.len > 0 ? rest : subject);
+	buf_free(&block);
 	return 0;
 }

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Child processes, free ports and waiting."""
 
+import fcntl
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -30,13 +32,27 @@ def wait_until(condition, timeout=20, what=None, interval=0.02):
 
 
 class _Ports:
-    """Ports below the ephemeral range, a range of its own per pytest worker."""
+    """Ports below the ephemeral range, out of a block that no other process of ours uses meanwhile."""
+
+    FIRST, BLOCK, BLOCKS = 18000, 200, 68
 
     def __init__(self):
-        worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-        self.first = 18000 + (worker % 8) * 1700
-        self.count = 1700
-        self.next = os.getpid() % self.count
+        self.count = self.BLOCK
+        self.first = self.FIRST + self.BLOCK * self._lock_block()
+        self.next = 0
+
+    def _lock_block(self):
+        """The lock ends with the process."""
+        folder = os.path.join(tempfile.gettempdir(), f"prometheus-streams-ports-{os.getuid()}")
+        os.makedirs(folder, exist_ok=True)
+        for block in range(self.BLOCKS):
+            self.lock = open(os.path.join(folder, str(block)), "w", encoding="ascii")
+            try:
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return block
+            except BlockingIOError:
+                self.lock.close()
+        raise RuntimeError(f"all blocks of ports are in use: see {folder}")
 
     def take(self):
         for _ in range(self.count):

@@ -104,12 +104,12 @@ struct slice nats_incoming_body(const struct nats_incoming *message)
 	return message->body;
 }
 
-bool nats_incoming_header(void *message, const char *name, struct slice *value)
+int nats_incoming_header(void *message, const char *name, struct slice *value)
 {
 	(void)message;
 	(void)name;
 	(void)value;
-	return false;
+	return 0;
 }
 
 int nats_incoming_status(const struct nats_incoming *message, struct slice *description)

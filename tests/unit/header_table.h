@@ -3,7 +3,7 @@
 #define PS_TESTS_UNIT_HEADER_TABLE_H
 /*
  * Headers of a message that never was: a table which wire_headers_parse looks into. It borrows what
- * is put in; of a name given twice it finds the first, as the link does.
+ * is put in; of a name given twice it finds the first and says so, as the link does.
  */
 #include "common/wire/wire.h"
 
@@ -24,17 +24,15 @@ static inline void header_table_add(
 	table->items[table->count++].value = value;
 }
 
-static inline bool header_table_lookup(void *arg, const char *name, struct slice *value)
+static inline int header_table_lookup(void *arg, const char *name, struct slice *value)
 {
 	const struct header_table *table = arg;
+	int times = 0;
 
-	for (size_t i = 0; i < table->count; i++) {
-		if (!slice_is(table->items[i].name, name))
-			continue;
-		*value = table->items[i].value;
-		return true;
-	}
-	return false;
+	for (size_t i = 0; i < table->count && times < 2; i++)
+		if (slice_is(table->items[i].name, name) && ++times == 1)
+			*value = table->items[i].value;
+	return times;
 }
 
 /* The headers as they would arrive; valid as long as `headers`. */

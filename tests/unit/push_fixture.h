@@ -6,12 +6,14 @@
  * made by hand go in, fates and acks are noted. Wall clock and loop are real.
  */
 #include "common/core/clock.h"
+#include "common/core/log.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/push_gateway.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -41,6 +43,7 @@ struct push_frame {
 	const char *body;
 	unsigned flags;
 	enum encoding encoding;
+	int64_t interval_ms; /* 0: 1000 */
 	bool is_down;
 };
 
@@ -65,8 +68,9 @@ static void push_on_forget(void *arg, struct target *target)
 	f->sink->ops->forget(f->sink, target);
 }
 
-static void push_on_ack(void *arg, struct slice reply)
+static void push_on_ack(void *arg, struct slice reply, uint64_t arrived_us)
 {
+	(void)arrived_us;
 	buf_appendf(&((struct push_fixture *)arg)->acks, "%.*s ", SLICE_FMT(reply));
 }
 
@@ -195,7 +199,7 @@ static inline void push_offer(struct push_fixture *f, struct push_frame spec)
 	}
 	frame->scrape.time_ms = frame->age_from_ms = frame->arrived_ms = now_ms;
 	frame->scrape.duration_s = 0.25;
-	frame->scrape.interval_ms = 1000;
+	frame->scrape.interval_ms = spec.interval_ms == 0 ? 1000 : spec.interval_ms;
 	frame->scrape.up = !spec.is_down;
 	frame->scrape.flags = spec.flags;
 	frame->scrape.encoding = spec.encoding;
@@ -209,6 +213,34 @@ static inline void push_offer(struct push_fixture *f, struct push_frame spec)
 static inline void push_sweep(struct push_fixture *f, int64_t ahead_ms)
 {
 	newest_sweep(f->newest, clock_wall_ms() + ahead_ms, 1);
+}
+
+/* Runs with the log in a file of its own. */
+#define LOG_PATH "/tmp/test_push_gateway.%d.log"
+
+static inline void log_to_file(char path[64])
+{
+	struct err err;
+
+	snprintf(path, 64, LOG_PATH, (int)getpid());
+	assert_int_equal(log_open("test", LOG_TEXT, LOG_INFO, path, &err), 0);
+}
+
+/* How many lines say it; ends logging to the file. */
+static inline int lines_with(const char *path, const char *words)
+{
+	FILE *file = fopen(path, "r");
+	char line[4096];
+	struct err err;
+	int count = 0;
+
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file) != NULL)
+		count += strstr(line, words) != NULL;
+	fclose(file);
+	unlink(path);
+	assert_int_equal(log_open("test", LOG_TEXT, LOG_ERROR, NULL, &err), 0);
+	return count;
 }
 
 static inline int push_count(

@@ -28,7 +28,7 @@ struct stub_gateway {
 	struct stub_connection *connections;
 	size_t held, held_most;
 	size_t surveys;    /* GETs, which are answered at once and not noted */
-	int survey_status; /* of their answers; 0: 200 */
+	int survey_status; /* of their answers; 0: 200; -1: none comes */
 };
 
 struct stub_connection {
@@ -82,7 +82,9 @@ static void stub_take(struct stub_connection *connection, struct stub_request re
 
 	if (strcmp(request.method, "GET") == 0) {
 		stub->surveys++;
-		stub_answer(connection, stub->survey_status == 0 ? 200 : stub->survey_status);
+		if (stub->survey_status >= 0)
+			stub_answer(
+				connection, stub->survey_status == 0 ? 200 : stub->survey_status);
 		free(request.method);
 		free(request.path);
 		free(request.body);

@@ -27,7 +27,8 @@ static struct header_table one_header(const char *name, struct slice value)
 	struct header_table table = {0};
 
 	header_table_add(&table, slice_from(name), value);
-	header_table_add(&table, SLICE("Ps-Time"), SLICE("1"));
+	if (strcmp(name, "Ps-Time") != 0)
+		header_table_add(&table, SLICE("Ps-Time"), SLICE("1"));
 	return table;
 }
 
@@ -189,6 +190,27 @@ static void test_no_value(void **state)
 	check_parse_fails("other case", &table, "Ps-Time", "missing");
 }
 
+static void test_repeated(void **state)
+{
+	static const struct {
+		const char *name, *first, *second;
+	} cases[] = {
+		{"Ps-Time", "1", "2"},
+		{"Ps-Up", "1", "1"},
+		{"Ps-Labels", "{}", "not even JSON"},
+		{"Ps-Error", "read only where down", ""},
+		{"Content-Encoding", "gzip", "gzip"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct header_table table = one_header(cases[i].name, slice_from(cases[i].first));
+
+		header_table_add(&table, slice_from(cases[i].name), slice_from(cases[i].second));
+		check_parse_fails("repeated", &table, cases[i].name, "occurs more than once");
+	}
+}
+
 static void test_too_many_labels(void **state)
 {
 	struct buf text = {0};
@@ -302,6 +324,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_malformed),
 		cmocka_unit_test(test_no_value),
+		cmocka_unit_test(test_repeated),
 		cmocka_unit_test(test_too_many_labels),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_error),

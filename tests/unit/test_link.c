@@ -306,7 +306,6 @@ static void test_closed_under_traffic(void **state)
 		for (int i = 0; i < MANY; i++)
 			nats_link_request(f.link, message, 15000, on_reply, &f);
 		RUN_UNTIL(&f, f.answers > 0);
-		assert_true(f.answers < MANY);
 		close_link(&f);
 	}
 	nats_outgoing_unref(message);

@@ -15,6 +15,7 @@
 #define NOW_MS      INT64_C(1700000000000)
 #define INTERVAL_MS 15000
 #define MAX_AGE_MS  80000
+#define ARRIVED_US  12345
 #define MAX_BYTES   UINT64_C(100000)
 
 struct record {
@@ -49,8 +50,9 @@ static void on_forget(void *arg, struct target *target)
 	((struct record *)arg)->forgotten++;
 }
 
-static void on_ack(void *arg, struct slice reply)
+static void on_ack(void *arg, struct slice reply, uint64_t arrived_us)
 {
+	assert_int_equal(arrived_us, ARRIVED_US);
 	buf_appendf(&((struct record *)arg)->acks, "%.*s ", SLICE_FMT(reply));
 }
 
@@ -133,6 +135,7 @@ static struct frame *make_frame(struct frame_spec spec)
 	frame->scrape.up = true;
 	frame->age_from_ms = frame->scrape.time_ms;
 	frame->generation = spec.generation;
+	frame->arrived_us = ARRIVED_US;
 	frame->stream_seq = spec.seq;
 	frame->stored_ms = NOW_MS + spec.stored_ms;
 	frame->is_lookback = spec.is_lookback;
@@ -145,12 +148,14 @@ static struct frame *make_frame(struct frame_spec spec)
 	return frame;
 }
 
-static void offer(struct record *record, struct frame_spec spec)
+/* `at_ms` is relative to NOW_MS. */
+static void offer(struct record *record, int64_t at_ms, struct frame_spec spec)
 {
-	newest_offer(record->newest, make_frame(spec), NOW_MS);
+	newest_offer(record->newest, make_frame(spec), NOW_MS + at_ms);
 }
 
-#define OFFER(record, ...) offer((record), (struct frame_spec){__VA_ARGS__})
+#define OFFER(record, ...)           offer((record), 0, (struct frame_spec){__VA_ARGS__})
+#define OFFER_AT(record, at_ms, ...) offer((record), (at_ms), (struct frame_spec){__VA_ARGS__})
 
 static void expect(struct record *record, const char *fates, const char *acks)
 {
@@ -436,13 +441,21 @@ static void test_waiting_bytes_follow_a_redelivery(void **state)
 }
 
 /* Thousands of scrapes may come while one is on its way. */
+static size_t ack_count(const struct record *record)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < record->acks.len; i++)
+		count += record->acks.ptr[i] == ' ';
+	return count;
+}
+
 static void test_a_backlog_behind_a_delivery_is_cheap(void **state)
 {
 	enum { COUNT = 100000 };
 	double begin_s = cpu_seconds();
 	struct record record;
 	struct target *target;
-	size_t acks = 0;
 
 	(void)state;
 	open_with(&record, MAX_AGE_MS, 10, on_silent);
@@ -451,10 +464,47 @@ static void test_a_backlog_behind_a_delivery_is_cheap(void **state)
 	for (int i = 2; i <= COUNT; i++)
 		OFFER(&record, .instance = "a", .seq = (uint64_t)i, .time_ms = i);
 	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS);
-	for (size_t i = 0; i < record.acks.len; i++)
-		acks += record.acks.ptr[i] == ' ';
-	assert_int_equal(acks, COUNT - 1);
+	assert_int_equal(ack_count(&record), COUNT - 1);
 	assert_true(cpu_seconds() - begin_s < 5.0 * CPU_BOUND_FACTOR);
+	finish(&record);
+}
+
+/* What is not acknowledged counts against what the stream delivers to all of them. */
+static void test_held_acks_are_bounded(void **state)
+{
+	enum { COUNT = 90000, OF_ALL = 300000 };
+	static const char *const publishers[] = {"p1", "p2", "p3", "p4"};
+	struct record record;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	for (size_t p = 0; p < ARRAY_LEN(publishers); p++) {
+		OFFER(&record, .instance = "a", .seq = 1, .publisher = publishers[p]);
+		newest_begin(record.newest, NOW_MS);
+		for (int i = 2; i <= COUNT + 2; i++)
+			OFFER(&record, .instance = "a", .seq = (uint64_t)i, .time_ms = i,
+				.publisher = publishers[p]);
+	}
+	assert_int_equal(ack_count(&record), ARRAY_LEN(publishers) * COUNT - OF_ALL);
+	finish(&record);
+}
+
+/* Nobody may occupy a place for years by saying that it scrapes once a year. */
+static void test_silence_of_a_year_is_not_waited_for(void **state)
+{
+	const int64_t day_ms = INT64_C(86400) * 1000;
+	struct record record;
+	struct frame *frame = make_frame((struct frame_spec){.instance = "a", .seq = 1});
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	frame->scrape.interval_ms = WIRE_INTERVAL_MAX_MS;
+	newest_offer(record.newest, frame, NOW_MS);
+	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
+	newest_sweep(record.newest, NOW_MS + 2 * day_ms, NOW_MS);
+	assert_int_equal(record.silent, 0);
+	newest_sweep(record.newest, NOW_MS + 3 * day_ms, NOW_MS);
+	assert_int_equal(record.silent, 1);
 	finish(&record);
 }
 
@@ -549,6 +599,31 @@ static void test_publishers_take_turns(void **state)
 	finish(&record);
 }
 
+/* One that has as many in flight as it may does not keep others from theirs. */
+static void test_in_flight_is_bounded_by_publisher(void **state)
+{
+	struct record record;
+	struct target *first;
+
+	(void)state;
+	open_newest(&record, (struct newest_options){.max_targets_per_publisher = 10,
+				     .max_publisher_bytes = UINT64_MAX,
+				     .max_publisher_in_flight = 2,
+				     .on_silent = on_silent});
+	OFFER(&record, .instance = "a", .seq = 1);
+	OFFER(&record, .instance = "b", .seq = 2);
+	OFFER(&record, .instance = "c", .seq = 3);
+	first = newest_begin(record.newest, NOW_MS);
+	assert_string_equal(newest_begin(record.newest, NOW_MS)->instance, "b");
+	assert_null(newest_begin(record.newest, NOW_MS));
+	OFFER(&record, .instance = "x", .seq = 4, .publisher = "dc2");
+	assert_string_equal(newest_begin(record.newest, NOW_MS)->instance, "x");
+	newest_end(record.newest, first, NEWEST_DELIVERED, NOW_MS);
+	assert_string_equal(newest_begin(record.newest, NOW_MS)->instance, "c");
+	assert_null(newest_begin(record.newest, NOW_MS));
+	finish(&record);
+}
+
 static void test_bytes_are_bounded_by_publisher(void **state)
 {
 	struct record record;
@@ -571,6 +646,73 @@ static void test_bytes_are_bounded_by_publisher(void **state)
 	expect(&record, "2:over_bytes 1:superseded 5:over_bytes 4:delivered ", "2 1 4 5 ");
 	OFFER(&record, .instance = "b", .seq = 6, .body_bytes = 60000);
 	assert_int_equal(newest_target_count(record.newest), 3);
+	finish(&record);
+}
+
+/* It is alive, though there is no room for what it says: nothing of it may be deleted, nor stay as
+ * it was for good. */
+static void test_a_target_without_room_is_not_silent(void **state)
+{
+	struct record record;
+	struct target *target;
+	int64_t at_ms;
+	uint64_t seq = 3;
+
+	(void)state;
+	open_bounded(&record, 10, MAX_BYTES);
+	OFFER(&record, .instance = "a", .seq = 1);
+	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
+	OFFER(&record, .instance = "b", .seq = 2, .body_bytes = 90000);
+	newest_begin(record.newest, NOW_MS);
+	buf_clear(&record.fates);
+	for (at_ms = INTERVAL_MS; at_ms < MAX_AGE_MS; at_ms += INTERVAL_MS)
+		OFFER_AT(&record, at_ms, .instance = "a", .seq = seq++, .time_ms = at_ms,
+			.body_bytes = 20000);
+	assert_string_equal(buf_cstr(&record.fates),
+		"3:over_bytes 4:over_bytes 5:over_bytes 6:over_bytes 7:over_bytes ");
+	newest_sweep(record.newest, NOW_MS + MAX_AGE_MS + 1, NOW_MS);
+	assert_int_equal(record.silent, 0);
+	assert_null(newest_begin(record.newest, NOW_MS + MAX_AGE_MS));
+
+	OFFER_AT(
+		&record, at_ms, .instance = "a", .seq = seq, .time_ms = at_ms, .body_bytes = 20000);
+	target = newest_begin(record.newest, NOW_MS + at_ms);
+	assert_non_null(target);
+	assert_string_equal(target->instance, "a");
+	assert_false(target->in_flight->scrape.up);
+	assert_non_null(target->in_flight->scrape.error);
+	assert_int_equal(target->in_flight->body.len, 0);
+	buf_clear(&record.fates);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS + at_ms);
+	assert_string_equal(buf_cstr(&record.fates), "8:over_bytes ");
+	newest_sweep(record.newest, NOW_MS + at_ms + MAX_AGE_MS + 1, NOW_MS);
+	assert_int_equal(record.silent, 1);
+	finish(&record);
+}
+
+/* Too old to be delivered, yet the newest: it scrapes seldom. */
+static void test_a_stale_scrape_breaks_silence(void **state)
+{
+	struct record record;
+	struct frame *frame;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	for (uint64_t seq = 1; seq <= 2; seq++) {
+		frame = make_frame((struct frame_spec){
+			.instance = "a", .seq = seq, .time_ms = seq == 1 ? 0 : 300000});
+		frame->scrape.interval_ms = 300000;
+		newest_offer(
+			record.newest, frame, NOW_MS + (seq == 1 ? 0 : 300000 + MAX_AGE_MS + 1));
+		if (seq == 1)
+			newest_end(record.newest, newest_begin(record.newest, NOW_MS),
+				NEWEST_DELIVERED, NOW_MS);
+	}
+	expect(&record, "1:delivered 2:stale ", "1 2 ");
+	newest_sweep(record.newest, NOW_MS + 300000 + 2 * 300000, NOW_MS);
+	assert_int_equal(record.silent, 0);
+	newest_sweep(record.newest, NOW_MS + 300000 + 630001, NOW_MS);
+	assert_int_equal(record.silent, 1);
 	finish(&record);
 }
 
@@ -627,6 +769,7 @@ static void test_publishers_beyond_count_share_their_places(void **state)
 		OFFER(&record, .instance = "a", .seq = (uint64_t)i + 1, .publisher = name);
 	}
 	assert_int_equal(newest_target_count(record.newest), 10000 + 3);
+	assert_int_equal(newest_publisher_count(record.newest), 10000 + 1);
 	finish(&record);
 }
 
@@ -669,12 +812,17 @@ int main(void)
 		cmocka_unit_test(test_what_the_sink_shows_already),
 		cmocka_unit_test(test_waiting_bytes_follow_a_redelivery),
 		cmocka_unit_test(test_a_backlog_behind_a_delivery_is_cheap),
+		cmocka_unit_test(test_held_acks_are_bounded),
+		cmocka_unit_test(test_silence_of_a_year_is_not_waited_for),
 		cmocka_unit_test(test_silence),
 		cmocka_unit_test(test_a_forgotten_target_frees_its_publishers_place),
 		cmocka_unit_test(test_envelopes_share_one_publishers_places),
 		cmocka_unit_test(test_targets_take_turns),
 		cmocka_unit_test(test_publishers_take_turns),
+		cmocka_unit_test(test_in_flight_is_bounded_by_publisher),
 		cmocka_unit_test(test_bytes_are_bounded_by_publisher),
+		cmocka_unit_test(test_a_target_without_room_is_not_silent),
+		cmocka_unit_test(test_a_stale_scrape_breaks_silence),
 		cmocka_unit_test(test_what_the_sink_holds_counts),
 		cmocka_unit_test(test_all_publishers_together_are_bounded),
 		cmocka_unit_test(test_publishers_beyond_count_share_their_places),

@@ -7,6 +7,7 @@
 #include "receiver/sink/push_body.h"
 
 #include "common/exposition/exposition.h"
+#include "tests/unit/cpu_bound.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -481,6 +482,43 @@ static void test_paths_are_bounded_together(void **state)
 	buf_free(&value);
 }
 
+static double seconds_to_build(struct slice exposition, size_t label_bytes)
+{
+	const struct body_case c = {.name = "long labels", .honor_labels = true};
+	struct labels labels = {0};
+	struct push_target target = target_of(&c, &labels);
+	struct push_body body;
+	struct buf value = {0};
+	struct err err = {""};
+	double begin = cpu_seconds();
+
+	for (size_t i = 0; i < label_bytes; i++)
+		buf_append_char(&value, 'x');
+	labels_set(&labels, SLICE("l"), buf_slice(&value));
+	assert_int_equal(push_body_build(&body, exposition, &target, NULL, &err), PUSH_OK);
+	assert_int_equal(body.count, 3);
+	push_body_fini(&body);
+	labels_free(&labels);
+	buf_free(&value);
+	return cpu_seconds() - begin;
+}
+
+/* Long labels of the target cost something for each group, not for each sample. */
+static void test_long_labels_are_cheap(void **state)
+{
+	struct buf text = {0};
+	double without, with;
+
+	(void)state;
+	for (int i = 0; i < 300000; i++)
+		buf_appendf(&text, "m%d{job=\"%d\"} 1\n", i, i % 2);
+	without = seconds_to_build(buf_slice(&text), 1);
+	with = seconds_to_build(buf_slice(&text), 8000);
+	print_message("%.3f s without, %.3f s with\n", without, with);
+	assert_true(with < 2 * without + 0.1);
+	buf_free(&text);
+}
+
 /* One text of 1 MB is not written 9000 times; each group keeps its samples and their type. */
 static void test_repeated_help_is_bounded(void **state)
 {
@@ -544,6 +582,7 @@ int main(void)
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_groups_are_bounded),
 		cmocka_unit_test(test_paths_are_bounded_together),
+		cmocka_unit_test(test_long_labels_are_cheap),
 		cmocka_unit_test(test_repeated_help_is_bounded),
 		cmocka_unit_test(test_labels_of_a_sample_are_bounded),
 	};

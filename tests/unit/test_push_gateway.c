@@ -276,34 +276,6 @@ static void test_waits_for_the_gateway(void **state)
 	}
 }
 
-/* Runs with the log in a file of its own. */
-#define LOG_PATH "/tmp/test_push_gateway.%d.log"
-
-static void log_to_file(char path[64])
-{
-	struct err err;
-
-	snprintf(path, 64, LOG_PATH, (int)getpid());
-	assert_int_equal(log_open("test", LOG_TEXT, LOG_INFO, path, &err), 0);
-}
-
-/* How many lines say it; ends logging to the file. */
-static int lines_with(const char *path, const char *words)
-{
-	FILE *file = fopen(path, "r");
-	char line[4096];
-	struct err err;
-	int count = 0;
-
-	assert_non_null(file);
-	while (fgets(line, sizeof(line), file) != NULL)
-		count += strstr(line, words) != NULL;
-	fclose(file);
-	unlink(path);
-	assert_int_equal(log_open("test", LOG_TEXT, LOG_ERROR, NULL, &err), 0);
-	return count;
-}
-
 static int fail_every_other(struct stub_gateway *stub, const struct stub_request *r)
 {
 	(void)r;
@@ -627,6 +599,65 @@ static void test_silent(void **state)
 	close_stub(t);
 }
 
+/* Once the stream is not heard as before, what is left of a deletion waits for another silence. */
+static void test_doubted_silence(void **state)
+{
+	struct with_stub *t = open_stub();
+	int64_t now_ms = clock_wall_ms();
+
+	(void)state;
+	t->f.gateway.concurrency = 1;
+	push_offer(&t->f,
+		(struct push_frame){
+			.instance = "a", .body = "x{job=\"j\"} 1\n", .flags = WIRE_HONOR_LABELS});
+	WAIT(t->f.ended == 1);
+	t->f.sink->ops->sweep(t->f.sink, now_ms, 1);
+	t->stub.status = STUB_HOLD;
+	push_sweep(&t->f, 2 * HOUR_MS);
+	WAIT(t->stub.held == 1);
+	t->f.sink->ops->sweep(t->f.sink, now_ms, 0);
+	t->stub.status = 202;
+	stub_release(&t->stub, 202);
+	let_time_pass(t, 50);
+	assert_int_equal(push_count(&t->f, RM_GROUPS_DELETED, "sink", "silent"), 1);
+	assert_int_equal(newest_target_count(t->f.newest), 1);
+	t->f.sink->ops->sweep(t->f.sink, now_ms, 1);
+	let_time_pass(t, 50);
+	assert_int_equal(push_count(&t->f, RM_GROUPS_DELETED, "sink", "silent"), 1);
+	push_sweep(&t->f, 2 * HOUR_MS);
+	WAIT(newest_target_count(t->f.newest) == 0);
+	assert_int_equal(push_count(&t->f, RM_GROUPS_DELETED, "sink", "silent"), 2);
+	close_stub(t);
+}
+
+/* /metrics is read again and again beside pushes; that it times out then loses nothing. */
+static void test_surveys_come_round(void **state)
+{
+	struct with_stub *t = open_stub();
+	size_t surveys;
+
+	(void)state;
+	t->f.gateway.survey_interval_ms = 1;
+	t->f.gateway.timeout_ms = 200;
+	t->f.sink->ops->sweep(t->f.sink, clock_wall_ms(), 0);
+	WAIT(t->stub.surveys == 1);
+	let_time_pass(t, 200);
+	t->stub.survey_status = -1;
+	surveys = t->stub.surveys;
+	t->f.sink->ops->sweep(t->f.sink, clock_wall_ms(), 0);
+	push_offer(&t->f, (struct push_frame){.instance = "a", .body = "x 1\n"});
+	WAIT(t->stub.surveys == surveys + 1);
+	assert_true(t->f.sink->ops->is_ready(t->f.sink, NULL));
+	WAIT(t->f.ended == 1);
+	expect_fates(t, "1:delivered ");
+	assert_true(t->f.sink->ops->is_ready(t->f.sink, NULL));
+	/* It took 200 ms: the next one is 20 s away. */
+	t->f.sink->ops->sweep(t->f.sink, clock_wall_ms(), 0);
+	let_time_pass(t, 50);
+	assert_int_equal(t->stub.surveys, surveys + 1);
+	close_stub(t);
+}
+
 static void test_silent_without_delete_stale(void **state)
 {
 	struct with_stub *t = open_stub();
@@ -747,6 +778,43 @@ static void test_deletions_do_not_hold_up_pushes(void **state)
 	close_stub(t);
 }
 
+/* Nor do targets with groups without end: others push beside them. */
+static void test_long_jobs_do_not_hold_up_others(void **state)
+{
+	struct with_stub *t = open_stub();
+	struct buf body = {0};
+	size_t before = 0;
+
+	(void)state;
+	for (int i = 0; i < 200; i++)
+		buf_appendf(&body, "x{instance=\"i%d\"} 1\n", i);
+	t->stub.status = STUB_HOLD;
+	for (int i = 0; i < 2; i++)
+		push_offer(&t->f, (struct push_frame){.job = i == 0 ? "l0" : "l1",
+					  .instance = "long",
+					  .body = buf_cstr(&body),
+					  .flags = WIRE_HONOR_LABELS});
+	WAIT(t->stub.held == 2);
+	for (int i = 0; i < 10; i++) {
+		char instance[32];
+
+		snprintf(instance, sizeof(instance), "s%d", i);
+		push_offer(
+			&t->f, (struct push_frame){
+				       .publisher = "dc2", .instance = instance, .body = "x 1\n"});
+	}
+	t->stub.status = 200;
+	stub_release(&t->stub, 200);
+	WAIT(t->f.ended == 10);
+	for (size_t i = 0; i < t->stub.count; i++)
+		before += strstr(t->stub.requests[i].path, "/instance/s") == NULL;
+	assert_in_range(before, 8, 16); /* and those have their part */
+	WAIT(t->f.ended == 12);
+	assert_int_equal(t->stub.count, 412);
+	buf_free(&body);
+	close_stub(t);
+}
+
 static void test_stop(void **state)
 {
 	struct with_stub *t = open_stub();
@@ -835,11 +903,14 @@ int main(void)
 		cmocka_unit_test(test_honored_groups),
 		cmocka_unit_test(test_honored_group_refused),
 		cmocka_unit_test(test_silent),
+		cmocka_unit_test(test_doubted_silence),
+		cmocka_unit_test(test_surveys_come_round),
 		cmocka_unit_test(test_silent_without_delete_stale),
 		cmocka_unit_test(test_silent_delete_is_retried),
 		cmocka_unit_test(test_speaks_while_deleted),
 		cmocka_unit_test(test_speaks_before_deleted),
 		cmocka_unit_test(test_deletions_do_not_hold_up_pushes),
+		cmocka_unit_test(test_long_jobs_do_not_hold_up_others),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_close_in_the_middle),
 		cmocka_unit_test(test_close_while_waiting),

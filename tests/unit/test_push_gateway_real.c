@@ -6,151 +6,7 @@
  */
 #include "common/core/buf.h"
 #include "common/exposition/exposition.h"
-#include "common/loop/fetch.h"
-#include "receiver/sink/push_body.h"
-#include "tests/unit/push_fixture.h"
-
-#include <arpa/inet.h>
-#include <math.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#define PROGRAM "/usr/bin/prometheus-pushgateway"
-
-struct with_gateway {
-	struct push_fixture f;
-	struct fetch *fetch;
-	pid_t pid;
-	int port;
-	struct buf metrics; /* the last answer of /metrics */
-	int status;         /* 0: none yet */
-};
-
-static int free_port(void)
-{
-	struct sockaddr_in address = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	socklen_t len = sizeof(address);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	assert_return_code(bind(fd, (struct sockaddr *)&address, len), 0);
-	assert_return_code(getsockname(fd, (struct sockaddr *)&address, &len), 0);
-	close(fd);
-	return ntohs(address.sin_port);
-}
-
-static pid_t start_gateway(int port, bool with_check)
-{
-	char *listen_address = xasprintf("--web.listen-address=127.0.0.1:%d", port);
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		/* It must not outlive a test that fails. */
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		execl(PROGRAM, PROGRAM, listen_address, "--persistence.file=", "--log.level=error",
-			with_check ? NULL : "--push.disable-consistency-check", NULL);
-		_exit(127);
-	}
-	free(listen_address);
-	assert_true(pid > 0);
-	return pid;
-}
-
-static void on_metrics(void *arg, struct fetch_result *result)
-{
-	struct with_gateway *t = arg;
-
-	buf_free(&t->metrics);
-	t->metrics = buf_take(&result->body);
-	t->status = result->outcome == FETCH_DONE ? result->status : -1;
-}
-
-/* Reads the gateway's /metrics; its status. */
-static int read_metrics(struct with_gateway *t)
-{
-	char *url = xasprintf("http://127.0.0.1:%d/metrics", t->port);
-	const struct fetch_request request = {.method = "GET", .url = url, .timeout_ms = 5000};
-
-	t->status = 0;
-	fetch_start(t->fetch, &request, on_metrics, t);
-	while (t->status == 0)
-		push_fixture_turn(&t->f);
-	free(url);
-	return t->status;
-}
-
-static struct with_gateway *open_gateway(bool with_check)
-{
-	static const struct fetch_options options = {.user_agent = "test"};
-	struct with_gateway *t = xcalloc(1, sizeof(*t));
-	uint64_t until_ms = clock_mono_ms() + 20000;
-
-	push_fixture_init(&t->f);
-	t->port = free_port();
-	t->pid = start_gateway(t->port, with_check);
-	t->fetch = fetch_open(&t->f.loop, &options);
-	while (read_metrics(t) != 200) {
-		if (clock_mono_ms() > until_ms)
-			fail_msg("the Push Gateway did not start");
-	}
-	push_fixture_open(&t->f, t->port, "");
-	return t;
-}
-
-static void close_gateway(struct with_gateway *t)
-{
-	fetch_close(t->fetch, NULL, NULL);
-	push_fixture_close(&t->f);
-	kill(t->pid, SIGKILL);
-	waitpid(t->pid, NULL, 0);
-	buf_free(&t->metrics);
-	free(t);
-}
-
-static void wait_for_end(struct with_gateway *t, size_t ended)
-{
-	uint64_t until_ms = clock_mono_ms() + 20000;
-
-	while (t->f.ended < ended || t->f.sink->ops->running(t->f.sink) > 0) {
-		if (clock_mono_ms() > until_ms)
-			fail_msg("waited in vain for %zu ends: %s", ended, buf_cstr(&t->f.fates));
-		push_fixture_turn(&t->f);
-	}
-}
-
-static void expect_line(struct with_gateway *t, const char *name, const char *line)
-{
-	char *whole = xasprintf("\n%s\n", line);
-
-	if (strstr(buf_cstr(&t->metrics), whole) == NULL)
-		fail_msg("%s: the gateway does not show %s", name, line);
-	free(whole);
-}
-
-/* Whether the group of job j shows the scrape of this time. */
-static bool shows(struct with_gateway *t, int64_t time_ms)
-{
-	static const char mark[] = "\n" PUSH_MARK "{instance=\"i\",job=\"j\"} ";
-	const char *at = strstr(buf_cstr(&t->metrics), mark);
-
-	return at != NULL && llround(strtod(at + strlen(mark), NULL) * 1e3) == time_ms;
-}
-
-/* Without its check, the gateway says 202 before it looks. */
-static void wait_until_shown(struct with_gateway *t, const char *name)
-{
-	uint64_t until_ms = clock_mono_ms() + 20000;
-
-	do {
-		if (read_metrics(t) != 200)
-			fail_msg("%s: GET /metrics: %d %s", name, t->status, buf_cstr(&t->metrics));
-		if (clock_mono_ms() > until_ms)
-			fail_msg("%s: the gateway does not show it", name);
-	} while (!shows(t, t->f.time_ms));
-}
+#include "tests/unit/real_gateway.h"
 
 /* What would be refused as it stands, or silently dropped, or break every scrape of the gateway. */
 static const struct {
@@ -201,7 +57,7 @@ static void check_bodies(bool with_check)
 		snprintf(fate, sizeof(fate), "%zu:delivered ", i + 1);
 		if (!push_has_fate(&t->f, fate))
 			fail_msg("%s: %s", bodies[i].name, buf_cstr(&t->f.fates));
-		wait_until_shown(t, bodies[i].name);
+		wait_until_shown(t, bodies[i].name, "j", "i");
 		expect_line(t, bodies[i].name, "up{instance=\"i\",job=\"j\"} 1");
 		expect_line(
 			t, bodies[i].name, "push_failure_time_seconds{instance=\"i\",job=\"j\"} 0");
@@ -296,33 +152,6 @@ static void test_federation(void **state)
 	close_gateway(t);
 }
 
-static void on_put(void *arg, struct fetch_result *result)
-{
-	*(int *)arg = result->outcome == FETCH_DONE ? result->status : -1;
-}
-
-/* Another pusher's group. */
-static void push_foreign(struct with_gateway *t, const char *job, const char *body)
-{
-	char *url = xasprintf("http://127.0.0.1:%d/metrics/job/%s", t->port, job);
-	const struct fetch_request request = {
-		.method = "PUT", .url = url, .body = slice_from(body), .timeout_ms = 5000};
-	int status = 0;
-
-	fetch_start(t->fetch, &request, on_put, &status);
-	while (status == 0)
-		push_fixture_turn(&t->f);
-	assert_in_range(status, 200, 299);
-	free(url);
-}
-
-static void push(struct with_gateway *t, const char *instance, const char *body)
-{
-	push_offer(&t->f, (struct push_frame){.instance = instance, .body = body});
-	wait_for_end(t, (size_t)t->f.seq);
-	assert_int_equal(read_metrics(t), 200);
-}
-
 /*
  * The gateway refuses what contradicts a type that came there after the survey; the refused group
  * does not freeze.
@@ -379,6 +208,37 @@ static void test_contradictions_without_check(void **state)
 	contradict(false);
 }
 
+#define MARK_LONG_AGO "# TYPE " PUSH_MARK " gauge\n" PUSH_MARK " 1000\n"
+
+static void push_before(struct with_gateway *t)
+{
+	push_foreign(t, "app/instance/old", MARK_LONG_AGO "# TYPE x counter\nx 1\n");
+	push_foreign(t, "app/instance/older", MARK_LONG_AGO "# TYPE h histogram\nh_count 1\n");
+}
+
+/* What groups of a receiver before us show has its type from them until their targets speak. */
+static void test_types_of_groups_of_before(void **state)
+{
+	struct with_gateway *t = open_prepared_gateway(false, push_before);
+	char path[64];
+
+	(void)state;
+	log_to_file(path);
+	push(t, "b", "# TYPE x gauge\nx 2\n# TYPE h_count gauge\nh_count 7\ny 2\n");
+	assert_int_equal(lines_with(path, "family=x held_by=/metrics/job/app/instance/old "), 1);
+	assert_null(strstr(buf_cstr(&t->metrics), "x{instance=\"b\""));
+	assert_null(strstr(buf_cstr(&t->metrics), "h_count{instance=\"b\""));
+	expect_line(t, "the rest", "y{instance=\"b\",job=\"app\"} 2");
+	assert_int_equal(push_count(&t->f, RM_LEFT_OUT, "sink", "type_conflict"), 2);
+	push(t, "old", "# TYPE x gauge\nx 3\n");
+	expect_line(t, "its own holder may change the type", "x{instance=\"old\",job=\"app\"} 3");
+	push(t, "older", "y 4\n");
+	push(t, "b", "# TYPE x gauge\nx 5\n# TYPE h_count gauge\nh_count 7\n");
+	expect_line(t, "the other", "x{instance=\"b\",job=\"app\"} 5");
+	expect_line(t, "the other", "h_count{instance=\"b\",job=\"app\"} 7");
+	close_gateway(t);
+}
+
 /* What the gateway says of itself, and what others push there, has its type from them. */
 static void test_foreign_types(void **state)
 {
@@ -411,6 +271,7 @@ int main(void)
 		cmocka_unit_test(test_refusal_leaves_a_minimal_group),
 		cmocka_unit_test(test_contradictions_with_check),
 		cmocka_unit_test(test_contradictions_without_check),
+		cmocka_unit_test(test_types_of_groups_of_before),
 		cmocka_unit_test(test_foreign_types),
 	};
 

@@ -27,6 +27,7 @@ static const char EXPOSITION[] =
 										"foreign") " 999\n";
 
 struct fixture {
+	struct push_types *types;
 	struct push_marks *marks;
 	struct push_claims *claims;
 	struct push_holder holder;
@@ -46,7 +47,8 @@ static int setup(void **state)
 {
 	struct fixture *f = xcalloc(1, sizeof(*f));
 
-	f->marks = push_marks_new();
+	f->types = push_types_new();
+	f->marks = push_marks_new(f->types);
 	f->claims = push_claims_new();
 	push_holder_init(&f->holder);
 	survey(f, EXPOSITION);
@@ -61,6 +63,7 @@ static int teardown(void **state)
 	push_claims_release_all(f->claims, &f->holder);
 	push_claims_free(f->claims);
 	push_marks_free(f->marks);
+	push_types_free(f->types);
 	free(f);
 	return 0;
 }

@@ -145,6 +145,42 @@ static void test_cases(void **state)
 }
 
 /* 2,000 groups of 200 families: each step stays in proportion to its own group. */
+static const struct {
+	const char *name, *held;
+	enum expo_type held_as;
+	const char *wanted;
+	enum expo_type wanted_as;
+	const char *rival;
+} rivals[] = {
+	{"itself", "x", EXPO_COUNTER, "x", EXPO_GAUGE, "x"},
+	{"the whole", "x", EXPO_SUMMARY, "x_sum", EXPO_GAUGE, "x"},
+	{"a part", "x_bucket", EXPO_COUNTER, "x", EXPO_HISTOGRAM, "x_bucket"},
+	{"nothing", "x_bucket", EXPO_COUNTER, "x", EXPO_SUMMARY, ""},
+};
+
+static void test_rivals(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(rivals); i++) {
+		struct push_types *types = push_types_new();
+		struct push_type_holder first = {0}, second = {0};
+		struct slice held = slice_from(rivals[i].held), rival;
+
+		print_message("%s\n", rivals[i].name);
+		push_types_begin(types, &first);
+		assert_true(push_types_claim(&first, held, rivals[i].held_as));
+		push_types_begin(types, &second);
+		rival = push_types_rival(
+			&second, slice_from(rivals[i].wanted), rivals[i].wanted_as);
+		assert_true(slice_eq(rival, slice_from(rivals[i].rival)));
+		assert_true(push_types_holds(&first, held));
+		assert_false(push_types_holds(&second, held));
+		push_types_release(&first);
+		push_types_release(&second);
+		push_types_free(types);
+	}
+}
+
 static void test_many(void **state)
 {
 	struct push_types *types = push_types_new();
@@ -177,6 +213,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cases),
+		cmocka_unit_test(test_rivals),
 		cmocka_unit_test(test_many),
 	};
 
