@@ -33,7 +33,7 @@ say = @echo "  $(1)  $(patsubst $(B)/%,%,$@)"; $(2)
 endif
 
 B         := build/$(V)
-LIBRARIES := libnats libcurl libuv yaml-0.1 jansson libmicrohttpd libzstd libdeflate
+LIBRARIES := libnats libcurl libuv yaml-0.1 jansson libmicrohttpd libzstd libdeflate libssl libcrypto libcrypt
 FLAGS_release := -O2 -g
 FLAGS_debug   := -O0 -g3
 FLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -61,21 +61,21 @@ LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES))
 ifdef CNATS
 LIBRARIES  := $(filter-out libnats,$(LIBRARIES))
 OUR_CFLAGS += -isystem $(CNATS)/include
-LIB_LDLIBS  = $(eval LIB_LDLIBS := $(CNATS)/lib/libnats_static.a $$(shell $(PKG_CONFIG) --libs $(LIBRARIES) openssl) -lm)$(LIB_LDLIBS)
+LIB_LDLIBS  = $(eval LIB_LDLIBS := $(CNATS)/lib/libnats_static.a $$(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -lm)$(LIB_LDLIBS)
 endif
 
 # What `make deps` installs: to build, to test and format, and the servers that demo and tests run.
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-dev libuv1-dev libyaml-dev \
-                   libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev uthash-dev \
-                   libcmocka-dev clang libclang-rt-dev clang-format valgrind python3 python3-pytest python3-pytest-xdist python3-yaml \
+                   libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev libssl-dev libcrypt-dev uthash-dev \
+                   libcmocka-dev clang libclang-rt-dev clang-format valgrind openssl perl python3 python3-pytest python3-pytest-xdist python3-yaml \
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter
 # And to build packages and look into them.
 DEBIAN_PACKAGING := ca-certificates cpio curl debhelper dpkg-dev elfutils fakeroot file lintian logrotate mandoc procps rpm rpmlint strace systemd
 # Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
-                   jansson-devel libmicrohttpd-devel libzstd-devel libdeflate-devel uthash-devel \
-                   libcmocka-devel clang compiler-rt clang-tools-extra valgrind python3 python3-pytest python3-pytest-xdist \
+                   jansson-devel libmicrohttpd-devel libzstd-devel libdeflate-devel openssl-devel libxcrypt-devel uthash-devel \
+                   libcmocka-devel clang compiler-rt clang-tools-extra valgrind openssl perl python3 python3-pytest python3-pytest-xdist \
                    python3-pyyaml nats-server golang-github-prometheus node-exporter
 # What only `make bench` needs, to draw.
 BENCH_DEBIAN_PACKAGES := gnuplot-nox fonts-dejavu-core

@@ -43,6 +43,7 @@ install: all $(UNIT_FILES) $(ROTATE_FILES)
 	install -m 0644 docs/man/*.8 $(DESTDIR)$(MANDIR)/man8
 	install -m 0644 README.md LICENSE docs/*.md common/wire.md $(DESTDIR)$(DOCDIR)
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/images docs/images/*
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples/nats etc/nats/*
 	install -m 0644 etc/poller.yaml etc/receiver.yaml $(DESTDIR)$(DOCDIR)/examples
 	install -m 0644 $(UNIT_FILES) $(DESTDIR)$(UNITDIR)
 	install -m 0644 $(ROTATE_FILES) $(DESTDIR)$(LOGROTATEDIR)

@@ -12,6 +12,7 @@
  * a few idle ones; connections live in the multi handles. At the end of each transfer libcurl walks
  * all connections of the multi handle, so that there are several of them, and a host has its own.
  */
+#include "common/loop/fetch_client.h"
 #include "common/loop/fetch_direct.h"
 #include "common/loop/fetch_internal.h"
 
@@ -49,6 +50,8 @@ struct fetch {
 	struct fetch_list running, refused, idle;
 	size_t running_count, idle_count;
 	char *user_agent;
+	struct fetch_clients *clients;
+	uv_loop_t *loop;
 	bool is_closing;
 	int open_handles;
 	void (*on_closed)(void *arg);
@@ -96,6 +99,8 @@ static void free_transfer(struct fetch_transfer *transfer)
 	curl_easy_cleanup(transfer->easy);
 	curl_slist_free_all(transfer->headers);
 	buf_free(&transfer->url);
+	curl_slist_free_all(transfer->connect_to);
+	fetch_material_unref(transfer->material);
 	buf_free(&transfer->result.body);
 	free(transfer);
 }
@@ -114,7 +119,7 @@ static bool is_as_new(const struct fetch_transfer *transfer)
 
 static void clear_easy(struct fetch_transfer *transfer)
 {
-	if (is_as_new(transfer)) {
+	if (is_as_new(transfer) && transfer->material == NULL) {
 		curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, NULL);
 	} else {
 		curl_easy_cleanup(transfer->easy);
@@ -122,6 +127,10 @@ static void clear_easy(struct fetch_transfer *transfer)
 	}
 	curl_slist_free_all(transfer->headers);
 	transfer->headers = NULL;
+	curl_slist_free_all(transfer->connect_to);
+	transfer->connect_to = NULL;
+	fetch_material_unref(transfer->material);
+	transfer->material = NULL;
 }
 
 /* Of a transfer in no list, which has ended by itself. */
@@ -364,6 +373,8 @@ struct fetch_transfer *fetch_start(struct fetch *fetch, const struct fetch_reque
 	transfer = new_transfer(fetch);
 	set_request(transfer, request);
 	transfer->shard = NULL;
+	if (request->client != NULL)
+		transfer->material = fetch_client_material(request->client);
 	transfer->callback = callback;
 	transfer->arg = arg;
 	transfer->start_us = clock_mono_us();
@@ -452,6 +463,8 @@ struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 	TAILQ_INIT(&fetch->running);
 	TAILQ_INIT(&fetch->refused);
 	TAILQ_INIT(&fetch->idle);
+	fetch->loop = loop;
+	fetch->clients = fetch_clients_new();
 	fetch->user_agent = options->user_agent != NULL ? xstrdup(options->user_agent) : NULL;
 	must((fetch->epoll_fd = epoll_create1(EPOLL_CLOEXEC)) >= 0);
 	must(uv_poll_init(loop, &fetch->poll, fetch->epoll_fd) == 0);
@@ -463,9 +476,15 @@ struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 	return fetch;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+struct fetch_client *fetch_client_new(
+	struct fetch *fetch, const struct http_client_settings *settings)
 {
-	struct fetch *fetch = handle->data;
+	return fetch_clients_add(fetch->clients, fetch->loop, settings);
+}
+
+static void on_part_closed(void *part_of)
+{
+	struct fetch *fetch = part_of;
 	void (*on_closed)(void *) = fetch->on_closed;
 	void *arg = fetch->closed_arg;
 
@@ -478,6 +497,11 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(fetch);
 	if (on_closed != NULL)
 		on_closed(arg);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	on_part_closed(handle->data);
 }
 
 static void free_all(struct fetch_list *list)
@@ -512,4 +536,6 @@ void fetch_close(struct fetch *fetch, void (*on_closed)(void *arg), void *arg)
 	close_handle(fetch, (uv_handle_t *)&fetch->poll);
 	close_handle(fetch, (uv_handle_t *)&fetch->refusals);
 	close_handle(fetch, (uv_handle_t *)&fetch->direct.timer);
+	fetch->open_handles++;
+	fetch_clients_close(fetch->clients, on_part_closed, fetch);
 }

@@ -60,7 +60,7 @@ bool fetch_plain_read(
 	const struct fetch_request *request, struct slice *authority, struct slice *target)
 {
 	if (strcmp(request->method, "GET") != 0 || request->body.len > 0 ||
-		!split_url(request->url, authority, target))
+		request->client != NULL || !split_url(request->url, authority, target))
 		return false;
 	for (size_t i = 0; request->headers != NULL && request->headers[i] != NULL; i++)
 		if (!is_plain_header(request->headers[i]))
