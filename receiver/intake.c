@@ -15,6 +15,9 @@
 
 #define SWEEP_INTERVAL_MS 1000
 #define DRAIN_CHECK_MS    20
+/* What the server has sent by then is on its way: it is to be given back, not to be lost for
+ * ack_wait. */
+#define DRAIN_LEAST_MS    100
 #define MAX_ACK_PENDING   1000000
 #define ACK_WAIT_FLOOR_MS 60000
 /* Long enough for this process to be gone, short enough for the next one's start. */
@@ -532,7 +535,7 @@ void intake_drain(struct intake *intake, void (*on_drained)(void *arg), void *ar
 	for (size_t i = 0; i < intake->source_count; i++)
 		consumer_pause(intake->sources[i].consumer, true);
 	intake->sink->ops->stop(intake->sink);
-	uv_timer_start(&intake->sweep, on_drain_check, 0, DRAIN_CHECK_MS);
+	uv_timer_start(&intake->sweep, on_drain_check, DRAIN_LEAST_MS, DRAIN_CHECK_MS);
 }
 
 static void on_sweep_closed(uv_handle_t *handle)

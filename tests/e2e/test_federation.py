@@ -44,8 +44,9 @@ def test_every_series_of_a_prometheus_arrives_under_its_own_job_and_instance(wor
         return wanted and not wanted - shown and wanted
     wanted = wait_until(everything_is_there, 40, interval=0.5)
     assert len(wanted) > 500
+    wait_until(lambda: sorted(map(sorted_items, gateway.groups())) == sorted(map(sorted_items, groups)),
+               what=f"the groups are {groups}, not {gateway.groups()}")
     shown = gateway.metrics()
-    assert sorted(map(sorted_items, gateway.groups())) == sorted(map(sorted_items, groups))
     assert shown.find("app_requests", job="app", instance=instances["app"], env="prod", code="200") == [7]
     for job, instance in instances.items():
         assert shown.find("up", job=job, instance=instance)[0] == 1

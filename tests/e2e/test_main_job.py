@@ -33,7 +33,7 @@ def test_a_real_scrape_reaches_a_central_prometheus(world, nats):
 
 def test_every_sample_of_a_node_exporter_arrives_with_its_value(world, nats):
     exporter, gateway = world.node_exporter(), world.gateway()
-    poller = world.poller(nats, jobs_for(exporter))
+    poller = world.poller(nats, jobs_for(exporter), compression="passthrough")
     receiver = world.receiver(nats, gateway.url)
     wait_until(lambda: gateway.metrics().value("up", job="node"), 30)
     poller.stop()

@@ -212,6 +212,6 @@ def test_the_queue_is_bounded_and_drops_the_oldest(world):
     poller.wait_ready(30)
     with nats.connect() as client:
         wait_until(lambda: client.stream_messages(STREAM))
-        times = [int(m.headers["Ps-Time"]) for m in client.all_messages(STREAM) if ".app." in m.subject]
+        times = [int(m.headers["Ps-Time"]) for m in client.all_messages(STREAM) if ".scrape.dc1.app." in m.subject]
     assert times == sorted(times)
     assert len(target.requests) >= len(times) + 2

@@ -45,8 +45,17 @@ def now_ms():
     return int(time.time() * 1000)
 
 
+_newest = {}
+
+
+def _next_ms(where):
+    """Now, but no time twice: two scrapes of one target and millisecond would be one message."""
+    _newest[where] = max(now_ms(), _newest.get(where, 0) + 1)
+    return _newest[where]
+
+
 def headers(where, at_ms=None, labels=None, **extra):
-    at_ms = now_ms() if at_ms is None else at_ms
+    at_ms = _next_ms(where) if at_ms is None else at_ms
     made = {"Ps-Time": str(at_ms), "Ps-Interval": "15000", "Ps-Duration": "0.1",
             "Nats-Msg-Id": f"{hash64(where.encode() + str(at_ms).encode()):016x}"}
     if labels:
