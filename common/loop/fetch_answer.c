@@ -112,12 +112,16 @@ static bool take_line(struct fetch_answer *answer, struct fetch_result *result, 
 
 	while (len < line.len && is_name_char(line.ptr[len]))
 		len++;
-	if (len == 0 || len == line.len || line.ptr[len] != ':' ||
-		memchr(line.ptr, '\n', line.len) != NULL ||
-		memchr(line.ptr, '\0', line.len) != NULL)
+	if (len == 0 || len == line.len || line.ptr[len] != ':')
 		return false;
 	return take_header(answer, result, head, (struct slice){line.ptr, len},
 		trimmed((struct slice){line.ptr + len + 1, line.len - len - 1}));
+}
+
+/* Libcurl ends a line there, or refuses it. */
+static bool has_odd_byte(struct slice line)
+{
+	return memchr(line.ptr, '\n', line.len) != NULL || memchr(line.ptr, '\0', line.len) != NULL;
 }
 
 /* The lines of a whole head, each with its CR LF; false if one is unusual. */
@@ -132,6 +136,8 @@ static bool take_lines(struct fetch_answer *answer, struct fetch_result *result,
 
 		text.ptr = end + 2;
 		text.len -= line.len + 2;
+		if (has_odd_byte(line))
+			return false;
 		if (is_first ? (answer->status = status_of(line)) == 0
 			     : !take_line(answer, result, head, line))
 			return false;
@@ -173,6 +179,24 @@ static void skip(struct slice *bytes, size_t len)
 	bytes->len -= len;
 }
 
+/*
+ * Whether a head that is not whole can still become one of ours. Libcurl may see its end where we
+ * do not: waiting for more would be waiting for the deadline.
+ */
+static bool is_hopeful(struct slice text, size_t from)
+{
+	static const char prefix[] = "HTTP/1.1 ";
+	size_t len = text.len < sizeof(prefix) - 1 ? text.len : sizeof(prefix) - 1;
+	const char *lf = text.ptr + from;
+
+	if (memcmp(text.ptr, prefix, len) != 0)
+		return false;
+	while ((lf = memchr(lf, '\n', (size_t)(text.ptr + text.len - lf))) != NULL)
+		if (*(lf++ - 1) != '\r')
+			return false;
+	return text.len <= MAX_HEAD_BYTES;
+}
+
 /* Takes the head off `bytes`, or all of them if it is not whole yet. */
 static enum fetch_answer_step feed_head(
 	struct fetch_answer *answer, struct fetch_result *result, struct slice *bytes)
@@ -193,7 +217,8 @@ static enum fetch_answer_step feed_head(
 	end = memmem(answer->head.ptr + from, answer->head.len - from, "\r\n\r\n", 4);
 	if (end == NULL) {
 		skip(bytes, bytes->len);
-		return answer->head.len > MAX_HEAD_BYTES ? FETCH_ANSWER_UNUSUAL : FETCH_ANSWER_MORE;
+		return is_hopeful(buf_slice(&answer->head), before) ? FETCH_ANSWER_MORE
+								    : FETCH_ANSWER_UNUSUAL;
 	}
 	len = (size_t)(end - answer->head.ptr) + 4;
 	step = take_head(answer, result, (struct slice){answer->head.ptr, len - 2});
@@ -284,6 +309,11 @@ enum fetch_answer_step fetch_answer_feed(
 	if (step != FETCH_ANSWER_MORE || answer->state != AT_END)
 		return step;
 	return bytes.len == 0 ? FETCH_ANSWER_DONE : FETCH_ANSWER_UNUSUAL;
+}
+
+bool fetch_answer_has_begun(const struct fetch_answer *answer)
+{
+	return answer->state != IN_HEAD || answer->head.len > 0;
 }
 
 void fetch_answer_fini(struct fetch_answer *answer)

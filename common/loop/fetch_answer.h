@@ -32,6 +32,8 @@ struct fetch_answer {
 /* Body and headers go into `result`. Not to be called again after another step than MORE. */
 enum fetch_answer_step fetch_answer_feed(
 	struct fetch_answer *answer, struct fetch_result *result, struct slice bytes) MUST_CHECK;
+/* Whether any of it has come. */
+bool fetch_answer_has_begun(const struct fetch_answer *answer);
 void fetch_answer_fini(struct fetch_answer *answer);
 
 #endif

@@ -4,18 +4,16 @@
  * fetch's epoll set from their connect to their close, watched for reading: a request on a kept one
  * costs a send and a receive, and one that the server closes is gone before it could be used.
  *
- * What goes wrong is forgotten together with the address, which only libcurl's next success brings
- * back. A site where it goes wrong again and again is left to libcurl for good. The address of a
- * name is used for one connection: for the next one libcurl resolves the name again.
+ * What goes wrong is left to libcurl from the start, and so is for an hour what goes wrong again
+ * and again. An address that does not answer is forgotten, until libcurl's next success brings one
+ * back.
  */
 #include "common/loop/fetch_direct.h"
 
 #include "common/core/clock.h"
-#include "common/core/table.h"
 #include "common/loop/fetch_answer.h"
 #include "common/loop/fetch_plain.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -25,26 +23,12 @@
 #define RECEIVES_AT_ONCE  8
 #define MAX_IDLE_MS       118000 /* libcurl's; what is between may have forgotten it */
 #define MAX_IDLE_DEFAULT  16
-#define MAX_SITES         (1u << 17)
-#define MAX_DISAPPOINTED  3
 #define MAX_REQUEST_BYTES 8192
-
-struct fetch_direct_site {
-	char *name;
-	struct sockaddr_storage address;
-	socklen_t address_len; /* 0: not known */
-	bool is_numeric;       /* its name is its address */
-	bool is_fresh;         /* the address was not connected to since it was learnt */
-	unsigned disappointed; /* times in a row */
-	size_t last_bytes;     /* of its last body */
-	struct fetch_direct_peers idle;
-	UT_hash_handle hh;
-};
 
 enum peer_state { PEER_CONNECTING, PEER_SENDING, PEER_RECEIVING, PEER_IDLE, PEER_CLOSED };
 
 struct fetch_direct_peer {
-	struct fetch_direct_site *site;
+	struct fetch_site *site;
 	int fd;
 	enum peer_state state;
 	bool was_kept;                   /* had an answer before this one */
@@ -56,44 +40,11 @@ struct fetch_direct_peer {
 	TAILQ_ENTRY(fetch_direct_peer) idle_link;
 };
 
-/* --- Sites. */
-
-static struct fetch_direct_site *find_site(const struct fetch_direct *direct, struct slice name)
-{
-	struct fetch_direct_site *site;
-
-	HASH_FIND(hh, direct->sites, name.ptr, name.len, site);
-	return site;
-}
-
-static struct fetch_direct_site *add_site(struct fetch_direct *direct, struct slice name)
-{
-	struct fetch_direct_site *site;
-
-	if (HASH_COUNT(direct->sites) >= MAX_SITES)
-		return NULL;
-	site = xcalloc(1, sizeof(*site));
-	site->name = slice_dup(name);
-	TAILQ_INIT(&site->idle);
-	HASH_ADD_KEYPTR(hh, direct->sites, site->name, name.len, site);
-	return site;
-}
-
-static bool is_hopeless(const struct fetch_direct_site *site)
-{
-	return site->disappointed >= MAX_DISAPPOINTED;
-}
-
-static void disappoint(struct fetch_direct_site *site)
-{
-	site->address_len = 0;
-	site->disappointed++;
-}
-
 /* --- Peers. */
 
 static void leave_idle(struct fetch_direct *direct, struct fetch_direct_peer *peer)
 {
+	peer->state = PEER_SENDING;
 	TAILQ_REMOVE(&peer->site->idle, peer, link);
 	TAILQ_REMOVE(&direct->idle, peer, idle_link);
 	direct->idle_count--;
@@ -107,6 +58,14 @@ static void close_peer(struct fetch_direct *direct, struct fetch_direct_peer *pe
 	close(peer->fd);
 	peer->state = PEER_CLOSED;
 	TAILQ_INSERT_TAIL(&direct->closed, peer, link);
+}
+
+static void close_idle(struct fetch_direct *direct, struct fetch_site *site)
+{
+	struct fetch_direct_peer *peer;
+
+	while ((peer = TAILQ_FIRST(&site->idle)) != NULL)
+		close_peer(direct, peer);
 }
 
 static void keep_peer(struct fetch_direct *direct, struct fetch_direct_peer *peer)
@@ -133,23 +92,27 @@ static int watch(struct fetch_direct *direct, struct fetch_direct_peer *peer, in
 	return epoll_ctl(direct->epoll_fd, op, peer->fd, &event);
 }
 
-static struct fetch_direct_peer *connect_peer(
-	struct fetch_direct *direct, struct fetch_direct_site *site)
+static struct fetch_direct_peer *connect_peer(struct fetch_direct *direct, struct fetch_site *site)
 {
 	int one = 1;
 	struct fetch_direct_peer *peer;
-	int fd = socket(
+	int fd;
+
+	fetch_site_use(site);
+	fd = socket(
 		site->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 
 	if (fd < 0)
 		return NULL;
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	/* After 3 s without an answer libcurl tries all addresses in the time that is left. */
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_SYNCNT, &one, sizeof(one));
 	if (connect(fd, (struct sockaddr *)&site->address, site->address_len) < 0 &&
 		errno != EINPROGRESS) {
+		fetch_site_disappoint(site);
 		close(fd);
 		return NULL;
 	}
-	site->is_fresh = false;
 	peer = xcalloc(1, sizeof(*peer));
 	peer->site = site;
 	peer->fd = fd;
@@ -161,15 +124,22 @@ static struct fetch_direct_peer *connect_peer(
 	return NULL;
 }
 
+/* What the server has sent unasked is no answer to the next request, and may be its end. */
+static bool is_quiet(const struct fetch_direct_peer *peer)
+{
+	char byte;
+
+	return recv(peer->fd, &byte, 1, MSG_PEEK) < 0 && errno == EAGAIN;
+}
+
 /* The one used last, unless it waits for too long. */
-static struct fetch_direct_peer *idle_peer(
-	struct fetch_direct *direct, struct fetch_direct_site *site)
+static struct fetch_direct_peer *idle_peer(struct fetch_direct *direct, struct fetch_site *site)
 {
 	uint64_t now_ms = clock_mono_ms();
 	struct fetch_direct_peer *peer;
 
 	while ((peer = TAILQ_FIRST(&site->idle)) != NULL) {
-		if (now_ms - peer->idle_since_ms <= MAX_IDLE_MS) {
+		if (now_ms - peer->idle_since_ms <= MAX_IDLE_MS && is_quiet(peer)) {
 			leave_idle(direct, peer);
 			return peer;
 		}
@@ -242,12 +212,24 @@ static void fail(struct fetch_direct *direct, struct fetch_direct_peer *peer, CU
 	direct->on_ended(transfer);
 }
 
+/* Nobody may be there any more: libcurl goes and looks. */
+static void time_out(struct fetch_direct *direct, struct fetch_direct_peer *peer)
+{
+	fetch_sites_note_odd(&direct->sites, peer->transfer->request.url);
+	if (!fetch_answer_has_begun(&peer->answer)) {
+		fetch_site_forget(peer->site);
+		close_idle(direct, peer->site);
+	}
+	fail(direct, peer, CURLE_OPERATION_TIMEDOUT);
+}
+
 static void succeed(struct fetch_direct *direct, struct fetch_direct_peer *peer)
 {
 	bool closes = peer->answer.closes;
 	struct fetch_transfer *transfer = part(direct, peer);
 
-	peer->site->disappointed = 0;
+	peer->site->trouble.times = 0;
+	fetch_sites_note_good(&direct->sites, transfer->request.url);
 	peer->site->last_bytes = transfer->result.body.len;
 	if (closes)
 		close_peer(direct, peer);
@@ -269,7 +251,7 @@ static void on_timer(uv_timer_t *timer)
 	} else if (transfer != NULL) {
 		/* Set before, as the callback may start and close. */
 		uv_timer_start(timer, on_timer, 0, 0);
-		fail(direct, transfer->peer, CURLE_OPERATION_TIMEDOUT);
+		time_out(direct, transfer->peer);
 	}
 }
 
@@ -294,41 +276,45 @@ static int send_bytes(
 	return watch(direct, peer, EPOLL_CTL_MOD, true);
 }
 
-static bool set_request(struct fetch_direct *direct, const struct fetch_request *request,
-	struct fetch_direct_site **site)
+static bool set_request(
+	struct fetch_direct *direct, const struct fetch_request *request, struct fetch_site **site)
 {
 	struct slice authority, target;
 
 	if (!fetch_plain_read(request, &authority, &target) ||
-		(*site = find_site(direct, authority)) == NULL || (*site)->address_len == 0)
+		(*site = fetch_sites_find(&direct->sites, authority)) == NULL ||
+		(*site)->address_len == 0 || fetch_sites_is_odd(&direct->sites, request->url))
 		return false;
 	buf_clear(&direct->request);
 	fetch_plain_write(&direct->request, request, direct->user_agent, authority, target);
 	return direct->request.len <= MAX_REQUEST_BYTES;
 }
 
+/* A connection on which the request is on its way; NULL: there is none. */
+static struct fetch_direct_peer *ask(struct fetch_direct *direct, struct fetch_site *site)
+{
+	struct slice request = buf_slice(&direct->request);
+	struct fetch_direct_peer *peer = idle_peer(direct, site);
+
+	if (peer != NULL && send_bytes(direct, peer, request) == 0)
+		return peer;
+	if (peer != NULL)
+		close_peer(direct, peer);
+	if (!fetch_site_is_near(site))
+		return NULL;
+	peer = connect_peer(direct, site);
+	if (peer != NULL)
+		buf_append_slice(&peer->unsent, request);
+	return peer;
+}
+
 bool fetch_direct_take(struct fetch_direct *direct, struct fetch_transfer *transfer)
 {
-	struct fetch_direct_site *site;
+	struct fetch_site *site;
 	struct fetch_direct_peer *peer;
 
-	if (!set_request(direct, &transfer->request, &site))
+	if (!set_request(direct, &transfer->request, &site) || (peer = ask(direct, site)) == NULL)
 		return false;
-	peer = idle_peer(direct, site);
-	if (peer == NULL && !site->is_fresh && !site->is_numeric) {
-		site->address_len = 0;
-		return false;
-	}
-	if (peer != NULL && send_bytes(direct, peer, buf_slice(&direct->request)) != 0) {
-		close_peer(direct, peer);
-		peer = NULL;
-	}
-	if (peer == NULL && (peer = connect_peer(direct, site)) == NULL) {
-		disappoint(site);
-		return false;
-	}
-	if (peer->state == PEER_CONNECTING)
-		buf_append_slice(&peer->unsent, buf_slice(&direct->request));
 	peer->transfer = transfer;
 	peer->answer = (struct fetch_answer){
 		.limit_bytes = transfer->limit_bytes, .likely_bytes = site->last_bytes};
@@ -358,7 +344,7 @@ static void on_bytes(struct fetch_direct *direct, struct fetch_direct_peer *peer
 		succeed(direct, peer);
 		break;
 	case FETCH_ANSWER_UNUSUAL:
-		disappoint(peer->site);
+		fetch_sites_note_odd(&direct->sites, peer->transfer->request.url);
 		give_back(direct, peer);
 		break;
 	case FETCH_ANSWER_TOO_LARGE:
@@ -371,8 +357,10 @@ static void on_bytes(struct fetch_direct *direct, struct fetch_direct_peer *peer
 /* The connection is lost: to be expected of a kept one, as long as no answer has begun. */
 static void on_lost(struct fetch_direct *direct, struct fetch_direct_peer *peer)
 {
-	if (!peer->was_kept || peer->answer.state != 0)
-		disappoint(peer->site);
+	if (fetch_answer_has_begun(&peer->answer))
+		fetch_sites_note_odd(&direct->sites, peer->transfer->request.url);
+	else if (!peer->was_kept)
+		fetch_site_disappoint(peer->site);
 	give_back(direct, peer);
 }
 
@@ -446,6 +434,7 @@ void fetch_direct_sweep(struct fetch_direct *direct)
 
 	while ((peer = TAILQ_FIRST(&direct->closed)) != NULL) {
 		TAILQ_REMOVE(&direct->closed, peer, link);
+		buf_free(&peer->unsent);
 		free(peer);
 	}
 }
@@ -455,39 +444,15 @@ void fetch_direct_sweep(struct fetch_direct *direct)
 bool fetch_direct_hopes_for(
 	const struct fetch_direct *direct, const struct fetch_transfer *transfer)
 {
+	const struct fetch_site *site;
 	struct slice authority, target;
 
-	return fetch_plain_read(&transfer->request, &authority, &target) &&
-	       find_site(direct, authority) == NULL;
-}
-
-static socklen_t read_address(struct sockaddr_storage *address, const char *ip, long port)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)address;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)address;
-
-	memset(address, 0, sizeof(*address));
-	if (ip == NULL || port <= 0 || port > 65535)
-		return 0;
-	if (inet_pton(AF_INET, ip, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons((uint16_t)port);
-		return sizeof(*v4);
-	}
-	if (inet_pton(AF_INET6, ip, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons((uint16_t)port);
-		return sizeof(*v6);
-	}
-	return 0;
-}
-
-static bool is_ip_of(const char *site_name, const char *ip)
-{
-	size_t len = strlen(ip);
-
-	return site_name[0] == '[' || (strncmp(site_name, ip, len) == 0 &&
-					      (site_name[len] == ':' || site_name[len] == '\0'));
+	if (!fetch_plain_read(&transfer->request, &authority, &target) ||
+		fetch_sites_is_odd(&direct->sites, transfer->request.url))
+		return false;
+	site = fetch_sites_find(&direct->sites, authority);
+	return site == NULL ||
+	       (!fetch_site_is_hopeless(site) && !fetch_site_is_near(site) && site->was_ordinary);
 }
 
 /* Whether libcurl's answer was one of those that can be taken here. */
@@ -504,22 +469,22 @@ static bool was_ordinary(CURL *easy)
 void fetch_direct_learn(struct fetch_direct *direct, struct fetch_transfer *transfer)
 {
 	struct slice authority, target;
-	struct fetch_direct_site *site;
+	struct fetch_site *site;
 	char *ip = NULL;
 	long port = 0;
 
 	if (!fetch_plain_read(&transfer->request, &authority, &target))
 		return;
-	site = find_site(direct, authority);
-	if (site == NULL && (site = add_site(direct, authority)) == NULL)
+	site = fetch_sites_find(&direct->sites, authority);
+	if (site == NULL && (site = fetch_sites_add(&direct->sites, authority)) == NULL)
 		return;
-	if (is_hopeless(site) || site->address_len > 0 || !was_ordinary(transfer->easy))
+	site->was_ordinary = was_ordinary(transfer->easy);
+	if (!site->was_ordinary || fetch_site_is_hopeless(site) || fetch_site_is_near(site))
 		return;
 	curl_easy_getinfo(transfer->easy, CURLINFO_PRIMARY_IP, &ip);
 	curl_easy_getinfo(transfer->easy, CURLINFO_PRIMARY_PORT, &port);
-	site->address_len = read_address(&site->address, ip, port);
-	site->is_fresh = true;
-	site->is_numeric = site->address_len > 0 && is_ip_of(site->name, ip);
+	if (fetch_site_learn(site, ip, port))
+		close_idle(direct, site);
 	site->last_bytes = transfer->result.body.len;
 }
 
@@ -537,17 +502,12 @@ void fetch_direct_start(struct fetch_direct *direct, uv_loop_t *loop)
 
 void fetch_direct_stop(struct fetch_direct *direct)
 {
-	struct fetch_direct_site *site, *next;
 	struct fetch_direct_peer *peer;
 
 	uv_timer_stop(&direct->timer);
 	while ((peer = TAILQ_FIRST(&direct->idle)) != NULL)
 		close_peer(direct, peer);
-	HASH_ITER (hh, direct->sites, site, next) {
-		HASH_DEL(direct->sites, site);
-		free(site->name);
-		free(site);
-	}
+	fetch_sites_fini(&direct->sites);
 }
 
 void fetch_direct_fini(struct fetch_direct *direct)

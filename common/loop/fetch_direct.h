@@ -9,10 +9,8 @@
  * Part of fetch, included by nobody else. Loop thread.
  */
 #include "common/loop/fetch_internal.h"
+#include "common/loop/fetch_site.h"
 
-struct fetch_direct_site;
-struct fetch_direct_peer;
-TAILQ_HEAD(fetch_direct_peers, fetch_direct_peer);
 TAILQ_HEAD(fetch_direct_waiting, fetch_transfer);
 
 struct fetch_direct {
@@ -25,7 +23,7 @@ struct fetch_direct {
 	/* It is not ours any more, and its result is as it was at the start. */
 	void (*on_given_back)(struct fetch_transfer *transfer);
 
-	struct fetch_direct_site *sites;
+	struct fetch_sites sites;
 	struct fetch_direct_peers idle; /* the longest first */
 	struct fetch_direct_waiting by_deadline;
 	struct fetch_direct_peers closed; /* events of the batch may still name them */

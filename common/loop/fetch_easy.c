@@ -53,6 +53,18 @@ static void keep_text(char *kept, size_t size, struct slice value)
 	kept[len] = '\0';
 }
 
+/* Lines of a list are one list, of which more than one coding must not look like one. */
+static void keep_list(char *kept, size_t size, struct slice value)
+{
+	size_t len = strlen(kept);
+
+	if (len > 0 && value.len > 0 && len + 2 < size) {
+		kept[len++] = ',';
+		kept[len] = '\0';
+	}
+	keep_text(kept + len, size - len, value);
+}
+
 static int64_t parse_seconds(struct slice text)
 {
 	int64_t seconds = 0;
@@ -74,7 +86,7 @@ void fetch_keep_header(struct fetch_result *result, struct slice name, struct sl
 	if (name.len == 12 && strncasecmp(name.ptr, "Content-Type", 12) == 0)
 		keep_text(result->content_type, sizeof(result->content_type), value);
 	else if (name.len == 16 && strncasecmp(name.ptr, "Content-Encoding", 16) == 0)
-		keep_text(result->content_encoding, sizeof(result->content_encoding), value);
+		keep_list(result->content_encoding, sizeof(result->content_encoding), value);
 	else if (name.len == 11 && strncasecmp(name.ptr, "Retry-After", 11) == 0 &&
 		 result->retry_after_ms < 0 && parse_seconds(value) >= 0)
 		result->retry_after_ms = parse_seconds(value) * 1000;

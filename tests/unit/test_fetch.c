@@ -130,6 +130,10 @@ static const struct {
 	{"/reset", NULL, answer_reset},
 	{"/empty", NULL, answer_nothing},
 	{"/close", NULL, answer_then_close},
+	{"/codings",
+		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Encoding:\r\n"
+		"Content-Encoding: br\r\nContent-Length: 2\r\n\r\nok",
+		NULL},
 	{"/503", "HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nbusy", NULL},
 	{"/later",
 		"HTTP/1.1 429 No\r\nRetry-After: 99999999999999999999\r\nContent-Length: 0\r\n\r\n",
@@ -453,6 +457,8 @@ static void test_answer_headers(void **state)
 	assert_int_equal(got->retry_after_ms, -1);
 	got = get(&scene, (struct fetch_request){.url = "/odd"});
 	assert_string_equal(got->content_type, "a??");
+	got = get(&scene, (struct fetch_request){.url = "/codings"});
+	assert_string_equal(got->content_encoding, "gzip,br");
 	got = get(&scene, (struct fetch_request){.url = "/trailer"});
 	assert_string_equal(got->content_type, "a/b");
 	/* The encoding of the redirect is not the answer's. */

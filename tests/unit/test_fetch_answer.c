@@ -99,6 +99,14 @@ static const struct {
 		false},
 	{"no colon", OK "Content-Length 0\r\n\r\n", FETCH_ANSWER_UNUSUAL, 0, NULL, false},
 	{"no name", OK ": 0\r\nContent-Length: 0\r\n\r\n", FETCH_ANSWER_UNUSUAL, 0, NULL, false},
+	{"status line ended by LF",
+		"HTTP/1.1 200 OK\nContent-Length: 1\r\nContent-Length: 0\r\n\r\n",
+		FETCH_ANSWER_UNUSUAL, 0, NULL, false},
+	{"lines ended by LF", "HTTP/1.1 200 OK\nContent-Length: 2\n\nok", FETCH_ANSWER_UNUSUAL, 0,
+		NULL, false},
+	{"head ended by LF", OK "Content-Length: 2\r\n\n", FETCH_ANSWER_UNUSUAL, 0, NULL, false},
+	{"LF alone", "\n", FETCH_ANSWER_UNUSUAL, 0, NULL, false},
+	{"not HTTP and no end of a line", "HTTP/2", FETCH_ANSWER_UNUSUAL, 0, NULL, false},
 	{"bare line feed", OK "A: b\nContent-Length: 1\r\nContent-Length: 0\r\n\r\n",
 		FETCH_ANSWER_UNUSUAL, 0, NULL, false},
 };
@@ -155,17 +163,22 @@ static void test_answers(void **state)
 	}
 }
 
-static void test_nul_in_a_header(void **state)
+static void test_nul_in_a_head(void **state)
 {
-	static const char text[] = OK "A: b\0c\r\nContent-Length: 0\r\n\r\n";
-	struct fetch_answer answer = {.limit_bytes = LIMIT_BYTES};
-	struct fetch_result result = {.retry_after_ms = -1};
+	static const struct slice texts[] = {
+		SLICE(OK "A: b\0c\r\nContent-Length: 0\r\n\r\n"),
+		SLICE("HTTP/1.1 200 O\0K\r\nContent-Length: 0\r\n\r\n"),
+	};
 
 	(void)state;
-	assert_int_equal(
-		fetch_answer_feed(&answer, &result, (struct slice){text, sizeof(text) - 1}),
-		FETCH_ANSWER_UNUSUAL);
-	fetch_answer_fini(&answer);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		struct fetch_answer answer = {.limit_bytes = LIMIT_BYTES};
+		struct fetch_result result = {.retry_after_ms = -1};
+
+		assert_int_equal(
+			fetch_answer_feed(&answer, &result, texts[i]), FETCH_ANSWER_UNUSUAL);
+		fetch_answer_fini(&answer);
+	}
 }
 
 static void test_headers(void **state)
@@ -208,7 +221,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers),
-		cmocka_unit_test(test_nul_in_a_header),
+		cmocka_unit_test(test_nul_in_a_head),
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_endless_head),
 	};
