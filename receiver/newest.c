@@ -296,28 +296,44 @@ static void note_heard(struct target *target, const struct frame *frame)
 	target->interval_ms = frame->scrape.interval_ms;
 }
 
-/* What is shown of the target would freeze: for want of room, it is said to be down. */
-static bool take_without_body(
-	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+/* What is shown of the target would freeze: it is said to be down. */
+static bool take_without_body(struct newest *newest, struct target *target, struct frame *frame,
+	enum frame_fate fate, int64_t now_ms)
 {
+	static const char *const reasons[FATE_COUNT] = {
+		[FATE_OVER_BYTES] = "no room: max_publisher_bytes of the receiver",
+		[FATE_KEYFRAME_MISSING] = "the stream lacks the scrape's keyframe",
+		[FATE_KEYFRAME_DENIED] = "the receiver may not look up keyframes",
+		[FATE_KEYFRAME_CORRUPT] = "the scrape's keyframe cannot be read",
+		[FATE_KEYFRAME_TOO_LARGE] = "the scrape's keyframe exceeds max_scrape_bytes",
+		[FATE_KEYFRAME_FAILED] = "the scrape's keyframe could not be looked up",
+	};
+
 	if (target->waiting != NULL || target->in_flight != NULL ||
 		now_ms - target->taken_from_ms <= silence_bound_ms(newest, target))
 		return false;
-	frame_shed(frame, "no room: max_publisher_bytes of the receiver");
+	frame_shed(frame, fate, reasons[fate]);
 	if (!has_room_instead(newest, target, frame))
 		return false;
 	become_newest(newest, target, frame);
 	return true;
 }
 
+/* What would be the newest cannot be had as it is. */
+static void refuse(struct newest *newest, struct target *target, struct frame *frame,
+	enum frame_fate fate, int64_t now_ms)
+{
+	note_heard(target, frame);
+	target->is_silent = false;
+	if (!take_without_body(newest, target, frame, fate, now_ms))
+		decide(newest, target, frame, fate);
+}
+
 static void refuse_bytes(
 	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
 {
 	say_over_bytes(newest, frame);
-	note_heard(target, frame);
-	target->is_silent = false;
-	if (!take_without_body(newest, target, frame, now_ms))
-		decide(newest, target, frame, FATE_OVER_BYTES);
+	refuse(newest, target, frame, FATE_OVER_BYTES, now_ms);
 }
 
 static void refuse_stale(struct newest *newest, struct target *target, struct frame *frame)
@@ -393,7 +409,7 @@ bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_
 	return is_below;
 }
 
-void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate)
+void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate, int64_t now_ms)
 {
 	struct target *target = find_target(newest, frame);
 
@@ -401,6 +417,8 @@ void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fat
 		say_over_bytes(newest, frame);
 	if (target == NULL)
 		decide_alone(newest, frame, fate);
+	else if (judge(newest, target, frame, now_ms) == FATE_COUNT)
+		refuse(newest, target, frame, fate, now_ms);
 	else
 		decide(newest, target, frame, fate);
 }
@@ -445,7 +463,6 @@ void newest_end(
 	struct newest *newest, struct target *target, enum newest_outcome outcome, int64_t now_ms)
 {
 	static const enum frame_fate fates[] = {
-		[NEWEST_DELIVERED] = FATE_DELIVERED,
 		[NEWEST_REFUSED] = FATE_REFUSED,
 		[NEWEST_BEHIND] = FATE_OUT_OF_ORDER,
 		[NEWEST_THERE] = FATE_REDELIVERED,
@@ -463,7 +480,7 @@ void newest_end(
 	if (target->waiting != NULL)
 		shares_set_ready(&newest->shares, &target->turn, true);
 	decide(newest, target, frame,
-		frame->is_shed && outcome == NEWEST_DELIVERED ? FATE_OVER_BYTES : fates[outcome]);
+		outcome == NEWEST_DELIVERED ? frame->delivered_as : fates[outcome]);
 }
 
 static bool is_silent(const struct newest *newest, const struct target *target, int64_t now_ms,
