@@ -277,9 +277,12 @@ static void test_no_answer_is_asked_again_three_times(void **state)
 	store_open(&store, 1 << 20);
 	prove(&store);
 	await(&store, KEY("a"), &waiter);
-	for (int i = 0; i < 3; i++) {
+	/* The second time it is found out whether the first way still works. */
+	assert_true(store_end(KEY("a"), NATS_REPLY_TIMEOUT));
+	assert_true(store_end(KEY("a"), NATS_REPLY_TIMEOUT));
+	for (int i = 0; i < 2; i++) {
 		assert_int_equal(waiter.verdicts, 0);
-		assert_true(store_end(KEY("a"), NATS_REPLY_TIMEOUT));
+		assert_true(fake_end("$JS.API.STREAM.MSG.GET.S", NATS_REPLY_TIMEOUT, ""));
 	}
 	expect(&waiter, KEYFRAME_FAILED);
 	assert_int_equal(find(&store, KEY("a")), KEYFRAME_FAILED);
