@@ -234,8 +234,7 @@ static void note_reachable(struct keyframe_store *store)
 		return;
 	store->was_reachable = is_reachable;
 	if (is_reachable)
-		log_info("scrapes that refer to keyframes are taken again",
-			LOG_S("stream", store->stream));
+		log_info("keyframes are looked up again", LOG_S("stream", store->stream));
 	else
 		log_limited(&store->unreachable, LOG_ERROR,
 			"scrapes that refer to keyframes are dropped, as keyframes cannot be "
@@ -321,7 +320,7 @@ void keyframe_store_collect(struct keyframe_store *store)
 		double value;
 	} numbers[] = {
 		{RM_KEYFRAMES, (double)store->shelf.here},
-		{RM_KEYFRAME_BYTES, (double)store->shelf.bytes},
+		{RM_KEYFRAME_MEMORY, (double)store->shelf.bytes},
 		{RM_KEYFRAME_LOOKUPS_PENDING, (double)(HASH_CNT(by_subject, store->shelf.entries) -
 						       store->shelf.settled)},
 		{RM_KEYFRAMES_EVICTED, (double)store->shelf.evicted},
