@@ -330,6 +330,27 @@ static void test_max_age_bounds_the_interval(void **state)
 	end(&scene);
 }
 
+/* Where it is not allowed to ask, the stream may well be like those that we make. */
+static void test_a_stream_that_tells_nothing(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene);
+	scene.settings.poller_stream.stream_max_age_ms = 4 * MINUTE_MS;
+	fake_advance(2 * MINUTE_MS + 1);
+	push_round(&scene, 1);
+	check_keyframe(&scene, 2, 1);
+	answer(&scene, 2, PUBLISH_ACKED, NULL);
+	turn_loop(&scene);
+	/* It has no limit. */
+	tell_stream((struct js_stream_info){.first_seq = 1});
+	fake_advance(2 * MINUTE_MS + 1);
+	push_round(&scene, 2);
+	check_frame(&scene, 4, 2, 1);
+	end(&scene);
+}
+
 /* Where it cannot be renewed, a delta would outlive what it refers to. */
 static void test_a_keyframe_that_ages_is_not_referred_to(void **state)
 {
@@ -781,6 +802,7 @@ int main(void)
 		cmocka_unit_test(test_renewal),
 		cmocka_unit_test(test_interval_by_default),
 		cmocka_unit_test(test_max_age_bounds_the_interval),
+		cmocka_unit_test(test_a_stream_that_tells_nothing),
 		cmocka_unit_test(test_a_keyframe_that_ages_is_not_referred_to),
 		cmocka_unit_test(test_a_stream_that_keeps_no_keyframes),
 		cmocka_unit_test(test_a_substitute_does_not_wait),
