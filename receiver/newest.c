@@ -203,10 +203,12 @@ static void replace_reply(
 
 /*
  * Whether it came before, or was passed over. Sequences of two generations cannot be compared; the
- * times at which the stream stored the messages can.
+ * times at which the stream stored the messages can. Of some targets nothing was taken yet.
  */
 static bool was_seen(const struct target *target, const struct frame *frame)
 {
+	if (target->newest_seq == 0)
+		return false;
 	return frame->generation == target->generation
 		       ? frame->stream_seq <= target->newest_seq
 		       : frame->stored_ms <= target->newest_stored_ms;
@@ -248,27 +250,37 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 		newest->options.on_ready(newest->options.arg);
 }
 
-static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t now_ms)
+/* A place for a target that is not known yet, with room for so many bytes; NULL if there is none.
+ */
+static struct target *admit(
+	struct newest *newest, const struct frame *frame, size_t bytes, enum frame_fate *refusal)
 {
-	struct share *share;
+	struct share *share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
 
-	if (is_stale(newest, frame, now_ms)) {
-		decide_alone(newest, frame, FATE_STALE);
-		return;
-	}
-	share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
 	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {
 		say_over_limit(newest, frame);
-		decide_alone(newest, frame, FATE_OVER_LIMIT);
-	} else if (!shares_have_room(
-			   &newest->shares, share, own_bytes(frame) + frame_bytes(frame))) {
+		*refusal = FATE_OVER_LIMIT;
+	} else if (!shares_have_room(&newest->shares, share, own_bytes(frame) + bytes)) {
 		say_over_bytes(newest, frame);
-		decide_alone(newest, frame, FATE_OVER_BYTES);
+		*refusal = FATE_OVER_BYTES;
 	} else {
-		become_newest(newest, new_target(newest, share, frame), frame);
-		return;
+		return new_target(newest, share, frame);
 	}
 	shares_put(&newest->shares, share);
+	return NULL;
+}
+
+static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t now_ms)
+{
+	enum frame_fate fate = FATE_STALE;
+	struct target *target = NULL;
+
+	if (!is_stale(newest, frame, now_ms))
+		target = admit(newest, frame, frame_bytes(frame), &fate);
+	if (target != NULL)
+		become_newest(newest, target, frame);
+	else
+		decide_alone(newest, frame, fate);
 }
 
 /* Room for a frame in the place of the one that waits. */
@@ -376,13 +388,18 @@ static void offer_to(
 		refuse_bytes(newest, target, frame, now_ms);
 }
 
+static void note_interval(struct newest *newest, const struct frame *frame)
+{
+	if (frame->scrape.interval_ms > newest->longest_interval_ms)
+		newest->longest_interval_ms = frame->scrape.interval_ms;
+}
+
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 {
 	struct target *target = find_target(newest, frame);
 	struct frame *held = target == NULL ? NULL : held_already(target, frame);
 
-	if (frame->scrape.interval_ms > newest->longest_interval_ms)
-		newest->longest_interval_ms = frame->scrape.interval_ms;
+	note_interval(newest, frame);
 	if (target == NULL)
 		offer_of_unknown(newest, frame, now_ms);
 	else if (held != NULL)
@@ -409,14 +426,32 @@ bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_
 	return is_below;
 }
 
+/* It may be shown all the same, by a receiver before this one: its silence is counted from now. */
+static void drop_of_unknown(
+	struct newest *newest, struct frame *frame, enum frame_fate fate, int64_t now_ms)
+{
+	enum frame_fate refusal;
+	struct target *target = NULL;
+
+	if (fate != FATE_OVER_BYTES && !is_stale(newest, frame, now_ms))
+		target = admit(newest, frame, 0, &refusal);
+	if (target == NULL) {
+		decide_alone(newest, frame, fate);
+		return;
+	}
+	target->taken_from_ms = frame->age_from_ms;
+	refuse(newest, target, frame, fate, now_ms);
+}
+
 void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate, int64_t now_ms)
 {
 	struct target *target = find_target(newest, frame);
 
+	note_interval(newest, frame);
 	if (fate == FATE_OVER_BYTES)
 		say_over_bytes(newest, frame);
 	if (target == NULL)
-		decide_alone(newest, frame, fate);
+		drop_of_unknown(newest, frame, fate, now_ms);
 	else if (judge(newest, target, frame, now_ms) == FATE_COUNT)
 		refuse(newest, target, frame, fate, now_ms);
 	else

@@ -733,6 +733,33 @@ static void test_a_target_without_its_keyframe_does_not_freeze(void **state)
 	finish(&record);
 }
 
+/* Shown by a receiver before this one, perhaps. */
+static void test_an_unknown_target_without_its_keyframe(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 1, on_silent);
+	drop(&record, -MAX_AGE_MS - 1, 1, FATE_KEYFRAME_DENIED);
+	assert_int_equal(newest_target_count(record.newest), 0);
+	drop(&record, 0, 2, FATE_KEYFRAME_DENIED);
+	drop(&record, INTERVAL_MS, 3, FATE_KEYFRAME_DENIED);
+	expect(&record, "1:keyframe_denied 2:keyframe_denied 3:keyframe_denied ", "1 2 3 ");
+	assert_int_equal(newest_target_count(record.newest), 1);
+	assert_int_equal(newest_longest_interval_ms(record.newest), INTERVAL_MS);
+	newest_drop(record.newest, make_frame((struct frame_spec){.instance = "b", .seq = 4}),
+		FATE_KEYFRAME_DENIED, NOW_MS);
+	assert_int_equal(newest_target_count(record.newest), 1);
+	assert_null(newest_begin(record.newest, NOW_MS + INTERVAL_MS));
+	drop(&record, MAX_AGE_MS + 1, 5, FATE_KEYFRAME_DENIED);
+	target = newest_begin(record.newest, NOW_MS + MAX_AGE_MS + 1);
+	assert_non_null(target);
+	assert_false(target->in_flight->scrape.up);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS + MAX_AGE_MS + 1);
+	finish(&record);
+}
+
 /* Too old to be delivered, yet the newest: it scrapes seldom. */
 static void test_a_stale_scrape_breaks_silence(void **state)
 {
@@ -866,6 +893,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_are_bounded_by_publisher),
 		cmocka_unit_test(test_a_target_without_room_is_not_silent),
 		cmocka_unit_test(test_a_target_without_its_keyframe_does_not_freeze),
+		cmocka_unit_test(test_an_unknown_target_without_its_keyframe),
 		cmocka_unit_test(test_a_stale_scrape_breaks_silence),
 		cmocka_unit_test(test_what_the_sink_holds_counts),
 		cmocka_unit_test(test_all_publishers_together_are_bounded),
