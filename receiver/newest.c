@@ -7,9 +7,8 @@
  * What a publisher makes us hold is charged to its share, and publishers take turns, so that one
  * that sends more than it should takes neither the memory nor the time of the others.
  */
-#include "receiver/newest.h"
+#include "receiver/newest_internal.h"
 
-#include "common/core/log.h"
 #include "receiver/freshness.h"
 
 #include <assert.h>
@@ -22,15 +21,6 @@
 #define MAX_HELD_ACKS_OF_ALL 300000
 /* Of malloc, for each of the small pieces a target consists of. */
 #define PIECE_OVERHEAD_BYTES 16
-
-struct newest {
-	struct newest_options options;
-	struct target *targets;
-	struct shares shares;
-	size_t waiting_count, waiting_bytes;
-	int64_t longest_interval_ms;
-	struct log_limit over_limit, over_bytes;
-};
 
 struct newest *newest_new(const struct newest_options *options)
 {
@@ -85,7 +75,7 @@ static void acknowledge(struct newest *newest, struct target *target, struct fra
 	newest->shares.held_acks++;
 }
 
-static void decide(
+void newest_decide(
 	struct newest *newest, struct target *target, struct frame *frame, enum frame_fate fate)
 {
 	acknowledge(newest, target, frame);
@@ -95,7 +85,7 @@ static void decide(
 }
 
 /* Empties the waiting place; the frame is the caller's. */
-static struct frame *take_waiting(struct newest *newest, struct target *target)
+struct frame *newest_take_waiting(struct newest *newest, struct target *target)
 {
 	struct frame *frame = target->waiting;
 
@@ -107,7 +97,7 @@ static struct frame *take_waiting(struct newest *newest, struct target *target)
 	return frame;
 }
 
-static void put_waiting(struct newest *newest, struct target *target, struct frame *frame)
+void newest_put_waiting(struct newest *newest, struct target *target, struct frame *frame)
 {
 	assert(target->waiting == NULL);
 	target->waiting = frame;
@@ -118,7 +108,7 @@ static void put_waiting(struct newest *newest, struct target *target, struct fra
 		shares_set_ready(&newest->shares, &target->turn, true);
 }
 
-static bool is_stale(const struct newest *newest, const struct frame *frame, int64_t now_ms)
+bool newest_is_stale(const struct newest *newest, const struct frame *frame, int64_t now_ms)
 {
 	return freshness_is_stale(newest->options.max_age_ms, frame->age_from_ms, now_ms);
 }
@@ -244,8 +234,8 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 	target->interval_ms = frame->scrape.interval_ms;
 	target->is_silent = false;
 	if (target->waiting != NULL)
-		decide(newest, target, take_waiting(newest, target), FATE_SUPERSEDED);
-	put_waiting(newest, target, frame);
+		newest_decide(newest, target, newest_take_waiting(newest, target), FATE_SUPERSEDED);
+	newest_put_waiting(newest, target, frame);
 	if (target->turn.is_ready)
 		newest->options.on_ready(newest->options.arg);
 }
@@ -275,7 +265,7 @@ static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t
 	enum frame_fate fate = FATE_STALE;
 	struct target *target = NULL;
 
-	if (!is_stale(newest, frame, now_ms))
+	if (!newest_is_stale(newest, frame, now_ms))
 		target = admit(newest, frame, frame_bytes(frame), &fate);
 	if (target != NULL)
 		become_newest(newest, target, frame);
@@ -294,7 +284,7 @@ static bool has_room_instead(
 	       shares_have_room(&newest->shares, target->turn.share, bytes - instead);
 }
 
-static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
+int64_t newest_silence_bound_ms(const struct newest *newest, const struct target *target)
 {
 	return freshness_silence_bound_ms(target->interval_ms, newest->options.max_age_ms);
 }
@@ -322,7 +312,7 @@ static bool take_without_body(struct newest *newest, struct target *target, stru
 	};
 
 	if (target->waiting != NULL || target->in_flight != NULL ||
-		now_ms - target->taken_from_ms <= silence_bound_ms(newest, target))
+		now_ms - target->taken_from_ms <= newest_silence_bound_ms(newest, target))
 		return false;
 	frame_shed(frame, fate, reasons[fate]);
 	if (!has_room_instead(newest, target, frame))
@@ -338,7 +328,7 @@ static void refuse(struct newest *newest, struct target *target, struct frame *f
 	note_heard(target, frame);
 	target->is_silent = false;
 	if (!take_without_body(newest, target, frame, fate, now_ms))
-		decide(newest, target, frame, fate);
+		newest_decide(newest, target, frame, fate);
 }
 
 static void refuse_bytes(
@@ -351,7 +341,7 @@ static void refuse_bytes(
 static void refuse_stale(struct newest *newest, struct target *target, struct frame *frame)
 {
 	note_heard(target, frame);
-	decide(newest, target, frame, FATE_STALE);
+	newest_decide(newest, target, frame, FATE_STALE);
 }
 
 static struct target *find_target(const struct newest *newest, const struct frame *frame)
@@ -368,7 +358,7 @@ static enum frame_fate judge(const struct newest *newest, const struct target *t
 {
 	if (was_seen(target, frame))
 		return FATE_REDELIVERED;
-	if (is_stale(newest, frame, now_ms))
+	if (newest_is_stale(newest, frame, now_ms))
 		return FATE_STALE;
 	return is_late(newest, target, frame) ? FATE_OUT_OF_ORDER : FATE_COUNT;
 }
@@ -381,7 +371,7 @@ static void offer_to(
 	if (fate == FATE_STALE)
 		refuse_stale(newest, target, frame);
 	else if (fate != FATE_COUNT)
-		decide(newest, target, frame, fate);
+		newest_decide(newest, target, frame, fate);
 	else if (has_room_instead(newest, target, frame))
 		become_newest(newest, target, frame);
 	else
@@ -414,7 +404,7 @@ bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_
 	struct share *share;
 	bool is_below;
 
-	if (is_stale(newest, frame, now_ms))
+	if (newest_is_stale(newest, frame, now_ms))
 		return false;
 	target = find_target(newest, frame);
 	if (target != NULL)
@@ -433,7 +423,7 @@ static void drop_of_unknown(
 	enum frame_fate refusal;
 	struct target *target = NULL;
 
-	if (fate != FATE_OVER_BYTES && !is_stale(newest, frame, now_ms))
+	if (fate != FATE_OVER_BYTES && !newest_is_stale(newest, frame, now_ms))
 		target = admit(newest, frame, 0, &refusal);
 	if (target == NULL) {
 		decide_alone(newest, frame, fate);
@@ -455,97 +445,12 @@ void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fat
 	else if (judge(newest, target, frame, now_ms) == FATE_COUNT)
 		refuse(newest, target, frame, fate, now_ms);
 	else
-		decide(newest, target, frame, fate);
+		newest_decide(newest, target, frame, fate);
 }
 
 struct shares *newest_shares(struct newest *newest)
 {
 	return &newest->shares;
-}
-
-struct target *newest_begin(struct newest *newest, int64_t now_ms)
-{
-	struct share_turn *turn;
-
-	while ((turn = shares_next(&newest->shares)) != NULL) {
-		struct target *target = container_of(turn, struct target, turn);
-		struct frame *frame = take_waiting(newest, target);
-
-		if (!is_stale(newest, frame, now_ms)) {
-			target->in_flight = frame;
-			target->turn.share->in_flight++;
-			shares_charge(&newest->shares, target->turn.share, frame_bytes(frame));
-			return target;
-		}
-		decide(newest, target, frame, FATE_STALE);
-	}
-	return NULL;
-}
-
-static void retry(struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
-{
-	if (target->waiting != NULL) {
-		shares_set_ready(&newest->shares, &target->turn, true);
-		decide(newest, target, frame, FATE_SUPERSEDED);
-	} else if (is_stale(newest, frame, now_ms)) {
-		decide(newest, target, frame, FATE_STALE);
-	} else {
-		put_waiting(newest, target, frame);
-	}
-}
-
-void newest_end(
-	struct newest *newest, struct target *target, enum newest_outcome outcome, int64_t now_ms)
-{
-	static const enum frame_fate fates[] = {
-		[NEWEST_REFUSED] = FATE_REFUSED,
-		[NEWEST_BEHIND] = FATE_OUT_OF_ORDER,
-		[NEWEST_THERE] = FATE_REDELIVERED,
-	};
-	struct frame *frame = target->in_flight;
-
-	assert(frame != NULL);
-	target->in_flight = NULL;
-	target->turn.share->in_flight--;
-	shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
-	if (outcome == NEWEST_RETRY) {
-		retry(newest, target, frame, now_ms);
-		return;
-	}
-	if (target->waiting != NULL)
-		shares_set_ready(&newest->shares, &target->turn, true);
-	decide(newest, target, frame,
-		outcome == NEWEST_DELIVERED ? frame->delivered_as : fates[outcome]);
-}
-
-static bool is_silent(const struct newest *newest, const struct target *target, int64_t now_ms,
-	int64_t trusted_since_ms)
-{
-	int64_t since_ms =
-		target->heard_from_ms > trusted_since_ms ? target->heard_from_ms : trusted_since_ms;
-
-	return trusted_since_ms != 0 && target->waiting == NULL && target->in_flight == NULL &&
-	       now_ms - since_ms > silence_bound_ms(newest, target);
-}
-
-void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_ms)
-{
-	struct target *target, *next;
-
-	HASH_ITER (by_subject, newest->targets, target, next) {
-		if (target->waiting != NULL && is_stale(newest, target->waiting, now_ms))
-			decide(newest, target, take_waiting(newest, target), FATE_STALE);
-		if (target->is_silent || !is_silent(newest, target, now_ms, trusted_since_ms))
-			continue;
-		target->is_silent = true;
-		newest->options.on_silent(newest->options.arg, target);
-	}
-}
-
-void newest_doubt(struct newest *newest, struct target *target)
-{
-	(void)newest;
-	target->is_silent = false;
 }
 
 int64_t newest_longest_interval_ms(const struct newest *newest)
