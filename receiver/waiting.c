@@ -88,7 +88,7 @@ static struct queue *find(struct waiting *waiting, struct slice subject)
 	return queue;
 }
 
-/* Its queue and what keyframes.c needs are paid by each: most often it is the only one. */
+/* Its queue and what keyframe_store.c needs are paid by each: most often it is the only one. */
 static size_t cost(const struct frame *frame)
 {
 	return frame_bytes(frame) + sizeof(struct queue) + 2 * frame->subject.len + OVERHEAD_BYTES;
