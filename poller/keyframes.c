@@ -39,7 +39,8 @@ static bool may_make(const struct keyframes *keys, const struct keyframe_target 
 {
 	uint64_t now_ms = clock_mono_ms();
 
-	return !keys->has_ended && now_ms >= entry->retry_ms && now_ms >= keys->denied_until_ms;
+	return !keys->has_ended && !keys->is_consumed && now_ms >= entry->retry_ms &&
+	       now_ms >= keys->denied_until_ms;
 }
 
 static void count_failure(
@@ -56,13 +57,14 @@ static void count_failure(
 enum keyframes_advice keyframes_advise(struct keyframes *keys, const struct scrape *scrape)
 {
 	struct keyframe_target *entry = keyframes_find(keys, scrape);
-	bool may_wait = !keys->has_ended && !scrape->has_waited;
-
+	/* A substitute is older than those that wait. */
+	bool may_wait = !keys->has_ended && !scrape->has_waited && !scrape->is_substitute;
 	bool is_worth_one = scrape->body.len >= LEAST_BYTES;
 
 	if (scrape->body.len == 0)
-		return entry != NULL && !STAILQ_EMPTY(&entry->waiting) ? KEYFRAMES_WAIT
-								       : KEYFRAMES_WHOLE;
+		return may_wait && entry != NULL && !STAILQ_EMPTY(&entry->waiting)
+			       ? KEYFRAMES_WAIT
+			       : KEYFRAMES_WHOLE;
 	if (entry == NULL && (!is_worth_one || keys->has_ended))
 		return KEYFRAMES_WHOLE;
 	if (entry == NULL && (entry = keyframes_add(keys, scrape)) == NULL) {

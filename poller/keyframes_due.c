@@ -12,16 +12,23 @@
 #define INTERVAL_DEFAULT_MS (15 * 60 * 1000)
 #define INTERVAL_SCRAPES    40
 
+/* 0: it has no limit. One that does not tell is taken for such as we make. */
+static int64_t max_age_of(const struct keyframes *keys)
+{
+	return keys->has_told ? keys->max_age_ms : keys->settings->poller_stream.stream_max_age_ms;
+}
+
 int64_t keyframes_interval(const struct keyframes *keys, const struct keyframe_target *entry)
 {
 	int64_t interval_ms = keys->settings->keyframe_interval_ms;
+	int64_t max_age_ms = max_age_of(keys);
 
 	if (interval_ms == 0) {
 		interval_ms = entry->scrape_interval_ms * INTERVAL_SCRAPES;
 		interval_ms = interval_ms < INTERVAL_DEFAULT_MS ? INTERVAL_DEFAULT_MS : interval_ms;
 	}
-	if (keys->max_age_ms > 0 && interval_ms > keys->max_age_ms / 2)
-		interval_ms = keys->max_age_ms / 2;
+	if (max_age_ms > 0 && interval_ms > max_age_ms / 2)
+		interval_ms = max_age_ms / 2;
 	return interval_ms;
 }
 
@@ -48,6 +55,17 @@ static bool is_removed(const struct keyframes *keys, const struct keyframe *keyf
 	return is_watched(keys) && keyframe->sequence < keys->first_seq;
 }
 
+/*
+ * Whether the stream may remove it long before a delta that would refer to it now; it should have
+ * been renewed in half of max_age.
+ */
+static bool is_expiring(const struct keyframes *keys, const struct keyframe *keyframe)
+{
+	uint64_t max_age_ms = (uint64_t)max_age_of(keys);
+
+	return max_age_ms > 0 && clock_mono_ms() - keyframe->made_ms >= max_age_ms / 4 * 3;
+}
+
 /* Whether the stream is removing messages and the keyframe is in its older half. */
 static bool is_aging(const struct keyframes *keys, const struct keyframe *keyframe)
 {
@@ -63,7 +81,8 @@ bool keyframes_is_usable(const struct keyframes *keys, const struct keyframe_tar
 {
 	const struct keyframe *acked = &entry->acked;
 
-	return acked->body.len > 0 && acked->epoch == keys->epoch && !is_removed(keys, acked);
+	return acked->body.len > 0 && acked->epoch == keys->epoch && !keys->is_consumed &&
+	       !is_removed(keys, acked) && !is_expiring(keys, acked);
 }
 
 enum keyframe_reason keyframes_why_due(
@@ -113,11 +132,22 @@ void keyframes_note_ack(struct keyframes *keys, const struct js_pub_ack *ack)
 	keys->last_ack_seq = ack->sequence;
 }
 
+static void note_consumed(struct keyframes *keys, bool is_consumed)
+{
+	if (is_consumed && !keys->is_consumed)
+		log_warn("no keyframes: the stream keeps only what a consumer waits for, which "
+			 "none does for keyframes; scrapes are published whole",
+			LOG_S("stream", keys->settings->poller_stream.stream));
+	keys->is_consumed = is_consumed;
+}
+
 void keyframes_note_stream(struct keyframes *keys, const struct js_stream_info *info)
 {
+	note_consumed(keys, info->is_consumed);
 	if (keys->created[0] != '\0' && strcmp(keys->created, info->created) != 0)
 		end_references(keys, "the stream was made anew");
 	snprintf(keys->created, sizeof(keys->created), "%s", info->created);
+	keys->has_told = true;
 	keys->max_age_ms = info->max_age_ms;
 	keys->first_seq = info->first_seq;
 	if (keys->epoch_first_seq == 0)

@@ -74,6 +74,8 @@ struct keyframes {
 	char stream[256], domain[64];
 	uint64_t last_ack_seq;
 	char created[64];
+	bool has_told;    /* anything */
+	bool is_consumed; /* it keeps no keyframes */
 	int64_t max_age_ms;
 	uint64_t first_seq, last_seq;
 	uint64_t epoch_first_seq; /* the first one told in this epoch */

@@ -115,7 +115,7 @@ enum frame_verdict frame_from_message(struct frame **frame, struct consumer_mess
 	return verdict;
 }
 
-void frame_shed(struct frame *frame, const char *why)
+void frame_shed(struct frame *frame, enum frame_fate fate, const char *why)
 {
 	if (frame->own_subject.len == 0)
 		buf_append_slice(&frame->own_subject, frame->subject);
@@ -130,7 +130,7 @@ void frame_shed(struct frame *frame, const char *why)
 	frame->scrape.error = xstrdup(why);
 	frame->scrape.up = false;
 	frame->scrape.encoding = ENCODING_IDENTITY;
-	frame->is_shed = true;
+	frame->delivered_as = fate;
 }
 
 void frame_free(struct frame *frame)

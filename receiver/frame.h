@@ -8,6 +8,7 @@
  */
 #include "common/nats/consumer.h"
 #include "common/wire/wire.h"
+#include "receiver/fate.h"
 #include "receiver/keyframe.h"
 
 #include <sys/queue.h>
@@ -27,11 +28,11 @@ struct frame {
 	bool is_legacy;      /* an envelope: its publisher is a claim, not the subject's */
 	bool is_ahead;       /* its time was more than a minute ahead of ours */
 	uint64_t generation, stream_seq;
-	int64_t stored_ms; /* when the stream took it, by the server's clock */
-	struct buf reply;  /* to be acked to; empty: nobody waits for that */
-	bool is_lookback;  /* read apart from the durable, which delivers it too */
-	bool is_shed;      /* its body was dropped, see frame_shed */
-	bool was_judged;   /* what is wrong with it has been counted: it may be tried again */
+	int64_t stored_ms;            /* when the stream took it, by the server's clock */
+	struct buf reply;             /* to be acked to; empty: nobody waits for that */
+	bool is_lookback;             /* read apart from the durable, which delivers it too */
+	enum frame_fate delivered_as; /* other than FATE_DELIVERED: see frame_shed */
+	bool was_judged; /* what is wrong with it has been counted: it may be tried again */
 
 	/* What holds the bytes above. */
 	struct wire_subject names;
@@ -59,8 +60,9 @@ enum frame_verdict frame_from_message(struct frame **frame, struct consumer_mess
 	struct slice topic, struct buf *reply, struct buf *publisher, struct err *err);
 void frame_free(struct frame *frame);
 
-/* Drops its body for want of room: from then on it says that the target is down, and why. */
-void frame_shed(struct frame *frame, const char *why);
+/* Drops its body: from then on it says that the target is down, and why. Once that is delivered, it
+ * counts as `fate`. */
+void frame_shed(struct frame *frame, enum frame_fate fate, const char *why);
 
 /* Bytes that holding it costs, about; its keyframe in full, though others may share it. */
 size_t frame_bytes(const struct frame *frame);

@@ -13,6 +13,7 @@
 #include "receiver/keyframe_store.h"
 
 #include "common/core/clock.h"
+#include "common/core/log.h"
 #include "common/nats/lookup.h"
 #include "receiver/keyframe_shelf.h"
 #include "receiver/metrics.h"
@@ -33,9 +34,12 @@
 
 struct keyframe_store {
 	struct keyframe_store_options options;
+	char *stream;
 	struct lookup *lookup;
 	struct keyframe_shelf shelf;
 	size_t asked; /* look-ups under way */
+	bool was_reachable;
+	struct log_limit unreachable;
 	struct series *hits, *outcomes[KEYFRAME_FAILED + 1];
 };
 
@@ -221,9 +225,27 @@ static void on_result(void *arg, const struct lookup_result *result)
 	pump(store);
 }
 
+/* What it means to us that messages cannot be looked up, which the lookup says. */
+static void note_reachable(struct keyframe_store *store)
+{
+	bool is_reachable = lookup_is_possible(store->lookup, NULL);
+
+	if (is_reachable == store->was_reachable)
+		return;
+	store->was_reachable = is_reachable;
+	if (is_reachable)
+		log_info("keyframes are looked up again", LOG_S("stream", store->stream));
+	else
+		log_limited(&store->unreachable, LOG_ERROR,
+			"scrapes that refer to keyframes are dropped, as keyframes cannot be "
+			"looked up",
+			LOG_S("stream", store->stream));
+}
+
 /* Connected again, or barred, or not any more. */
 static void on_change(void *arg)
 {
+	note_reachable(arg);
 	pump(arg);
 }
 
@@ -284,6 +306,10 @@ void keyframe_store_cancel(struct keyframe_wait *wait)
 
 bool keyframe_store_is_reachable(const struct keyframe_store *store, struct buf *why)
 {
+	if (lookup_is_possible(store->lookup, NULL))
+		return true;
+	if (why != NULL)
+		buf_append_str(why, "scrapes that refer to keyframes are dropped: ");
 	return lookup_is_possible(store->lookup, why);
 }
 
@@ -294,7 +320,7 @@ void keyframe_store_collect(struct keyframe_store *store)
 		double value;
 	} numbers[] = {
 		{RM_KEYFRAMES, (double)store->shelf.here},
-		{RM_KEYFRAME_BYTES, (double)store->shelf.bytes},
+		{RM_KEYFRAME_MEMORY, (double)store->shelf.bytes},
 		{RM_KEYFRAME_LOOKUPS_PENDING, (double)(HASH_CNT(by_subject, store->shelf.entries) -
 						       store->shelf.settled)},
 		{RM_KEYFRAMES_EVICTED, (double)store->shelf.evicted},
@@ -334,6 +360,8 @@ struct keyframe_store *keyframe_store_open(const struct keyframe_store_options *
 	};
 
 	store->options = *options;
+	store->stream = xstrdup(options->stream);
+	store->was_reachable = true;
 	shelf_init(&store->shelf, options->codec, options->memory_bytes);
 	store->lookup = lookup_open(&lookup);
 	resolve_series(store);
@@ -355,5 +383,6 @@ void keyframe_store_close(struct keyframe_store *store)
 		shelf_free(entry);
 	}
 	lookup_close(store->lookup);
+	free(store->stream);
 	free(store);
 }

@@ -7,9 +7,8 @@
  * What a publisher makes us hold is charged to its share, and publishers take turns, so that one
  * that sends more than it should takes neither the memory nor the time of the others.
  */
-#include "receiver/newest.h"
+#include "receiver/newest_internal.h"
 
-#include "common/core/log.h"
 #include "receiver/freshness.h"
 
 #include <assert.h>
@@ -22,15 +21,6 @@
 #define MAX_HELD_ACKS_OF_ALL 300000
 /* Of malloc, for each of the small pieces a target consists of. */
 #define PIECE_OVERHEAD_BYTES 16
-
-struct newest {
-	struct newest_options options;
-	struct target *targets;
-	struct shares shares;
-	size_t waiting_count, waiting_bytes;
-	int64_t longest_interval_ms;
-	struct log_limit over_limit, over_bytes;
-};
 
 struct newest *newest_new(const struct newest_options *options)
 {
@@ -85,7 +75,7 @@ static void acknowledge(struct newest *newest, struct target *target, struct fra
 	newest->shares.held_acks++;
 }
 
-static void decide(
+void newest_decide(
 	struct newest *newest, struct target *target, struct frame *frame, enum frame_fate fate)
 {
 	acknowledge(newest, target, frame);
@@ -95,7 +85,7 @@ static void decide(
 }
 
 /* Empties the waiting place; the frame is the caller's. */
-static struct frame *take_waiting(struct newest *newest, struct target *target)
+struct frame *newest_take_waiting(struct newest *newest, struct target *target)
 {
 	struct frame *frame = target->waiting;
 
@@ -107,7 +97,7 @@ static struct frame *take_waiting(struct newest *newest, struct target *target)
 	return frame;
 }
 
-static void put_waiting(struct newest *newest, struct target *target, struct frame *frame)
+void newest_put_waiting(struct newest *newest, struct target *target, struct frame *frame)
 {
 	assert(target->waiting == NULL);
 	target->waiting = frame;
@@ -118,7 +108,7 @@ static void put_waiting(struct newest *newest, struct target *target, struct fra
 		shares_set_ready(&newest->shares, &target->turn, true);
 }
 
-static bool is_stale(const struct newest *newest, const struct frame *frame, int64_t now_ms)
+bool newest_is_stale(const struct newest *newest, const struct frame *frame, int64_t now_ms)
 {
 	return freshness_is_stale(newest->options.max_age_ms, frame->age_from_ms, now_ms);
 }
@@ -203,10 +193,12 @@ static void replace_reply(
 
 /*
  * Whether it came before, or was passed over. Sequences of two generations cannot be compared; the
- * times at which the stream stored the messages can.
+ * times at which the stream stored the messages can. Of some targets nothing was taken yet.
  */
 static bool was_seen(const struct target *target, const struct frame *frame)
 {
+	if (target->newest_seq == 0)
+		return false;
 	return frame->generation == target->generation
 		       ? frame->stream_seq <= target->newest_seq
 		       : frame->stored_ms <= target->newest_stored_ms;
@@ -242,33 +234,43 @@ static void become_newest(struct newest *newest, struct target *target, struct f
 	target->interval_ms = frame->scrape.interval_ms;
 	target->is_silent = false;
 	if (target->waiting != NULL)
-		decide(newest, target, take_waiting(newest, target), FATE_SUPERSEDED);
-	put_waiting(newest, target, frame);
+		newest_decide(newest, target, newest_take_waiting(newest, target), FATE_SUPERSEDED);
+	newest_put_waiting(newest, target, frame);
 	if (target->turn.is_ready)
 		newest->options.on_ready(newest->options.arg);
 }
 
-static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t now_ms)
+/* A place for a target that is not known yet, with room for so many bytes; NULL if there is none.
+ */
+static struct target *admit(
+	struct newest *newest, const struct frame *frame, size_t bytes, enum frame_fate *refusal)
 {
-	struct share *share;
+	struct share *share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
 
-	if (is_stale(newest, frame, now_ms)) {
-		decide_alone(newest, frame, FATE_STALE);
-		return;
-	}
-	share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
 	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {
 		say_over_limit(newest, frame);
-		decide_alone(newest, frame, FATE_OVER_LIMIT);
-	} else if (!shares_have_room(
-			   &newest->shares, share, own_bytes(frame) + frame_bytes(frame))) {
+		*refusal = FATE_OVER_LIMIT;
+	} else if (!shares_have_room(&newest->shares, share, own_bytes(frame) + bytes)) {
 		say_over_bytes(newest, frame);
-		decide_alone(newest, frame, FATE_OVER_BYTES);
+		*refusal = FATE_OVER_BYTES;
 	} else {
-		become_newest(newest, new_target(newest, share, frame), frame);
-		return;
+		return new_target(newest, share, frame);
 	}
 	shares_put(&newest->shares, share);
+	return NULL;
+}
+
+static void offer_of_unknown(struct newest *newest, struct frame *frame, int64_t now_ms)
+{
+	enum frame_fate fate = FATE_STALE;
+	struct target *target = NULL;
+
+	if (!newest_is_stale(newest, frame, now_ms))
+		target = admit(newest, frame, frame_bytes(frame), &fate);
+	if (target != NULL)
+		become_newest(newest, target, frame);
+	else
+		decide_alone(newest, frame, fate);
 }
 
 /* Room for a frame in the place of the one that waits. */
@@ -282,7 +284,7 @@ static bool has_room_instead(
 	       shares_have_room(&newest->shares, target->turn.share, bytes - instead);
 }
 
-static int64_t silence_bound_ms(const struct newest *newest, const struct target *target)
+int64_t newest_silence_bound_ms(const struct newest *newest, const struct target *target)
 {
 	return freshness_silence_bound_ms(target->interval_ms, newest->options.max_age_ms);
 }
@@ -296,34 +298,50 @@ static void note_heard(struct target *target, const struct frame *frame)
 	target->interval_ms = frame->scrape.interval_ms;
 }
 
-/* What is shown of the target would freeze: for want of room, it is said to be down. */
-static bool take_without_body(
-	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
+/* What is shown of the target would freeze: it is said to be down. */
+static bool take_without_body(struct newest *newest, struct target *target, struct frame *frame,
+	enum frame_fate fate, int64_t now_ms)
 {
+	static const char *const reasons[FATE_COUNT] = {
+		[FATE_OVER_BYTES] = "no room: max_publisher_bytes of the receiver",
+		[FATE_KEYFRAME_MISSING] = "the stream lacks the scrape's keyframe",
+		[FATE_KEYFRAME_DENIED] = "the receiver may not look up keyframes",
+		[FATE_KEYFRAME_CORRUPT] = "the scrape's keyframe cannot be read",
+		[FATE_KEYFRAME_TOO_LARGE] = "the scrape's keyframe exceeds max_scrape_bytes",
+		[FATE_KEYFRAME_FAILED] = "the scrape's keyframe could not be looked up",
+	};
+
 	if (target->waiting != NULL || target->in_flight != NULL ||
-		now_ms - target->taken_from_ms <= silence_bound_ms(newest, target))
+		now_ms - target->taken_from_ms <= newest_silence_bound_ms(newest, target))
 		return false;
-	frame_shed(frame, "no room: max_publisher_bytes of the receiver");
+	frame_shed(frame, fate, reasons[fate]);
 	if (!has_room_instead(newest, target, frame))
 		return false;
 	become_newest(newest, target, frame);
 	return true;
 }
 
+/* What would be the newest cannot be had as it is. */
+static void refuse(struct newest *newest, struct target *target, struct frame *frame,
+	enum frame_fate fate, int64_t now_ms)
+{
+	note_heard(target, frame);
+	target->is_silent = false;
+	if (!take_without_body(newest, target, frame, fate, now_ms))
+		newest_decide(newest, target, frame, fate);
+}
+
 static void refuse_bytes(
 	struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
 {
 	say_over_bytes(newest, frame);
-	note_heard(target, frame);
-	target->is_silent = false;
-	if (!take_without_body(newest, target, frame, now_ms))
-		decide(newest, target, frame, FATE_OVER_BYTES);
+	refuse(newest, target, frame, FATE_OVER_BYTES, now_ms);
 }
 
 static void refuse_stale(struct newest *newest, struct target *target, struct frame *frame)
 {
 	note_heard(target, frame);
-	decide(newest, target, frame, FATE_STALE);
+	newest_decide(newest, target, frame, FATE_STALE);
 }
 
 static struct target *find_target(const struct newest *newest, const struct frame *frame)
@@ -340,7 +358,7 @@ static enum frame_fate judge(const struct newest *newest, const struct target *t
 {
 	if (was_seen(target, frame))
 		return FATE_REDELIVERED;
-	if (is_stale(newest, frame, now_ms))
+	if (newest_is_stale(newest, frame, now_ms))
 		return FATE_STALE;
 	return is_late(newest, target, frame) ? FATE_OUT_OF_ORDER : FATE_COUNT;
 }
@@ -353,11 +371,17 @@ static void offer_to(
 	if (fate == FATE_STALE)
 		refuse_stale(newest, target, frame);
 	else if (fate != FATE_COUNT)
-		decide(newest, target, frame, fate);
+		newest_decide(newest, target, frame, fate);
 	else if (has_room_instead(newest, target, frame))
 		become_newest(newest, target, frame);
 	else
 		refuse_bytes(newest, target, frame, now_ms);
+}
+
+static void note_interval(struct newest *newest, const struct frame *frame)
+{
+	if (frame->scrape.interval_ms > newest->longest_interval_ms)
+		newest->longest_interval_ms = frame->scrape.interval_ms;
 }
 
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
@@ -365,8 +389,7 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms)
 	struct target *target = find_target(newest, frame);
 	struct frame *held = target == NULL ? NULL : held_already(target, frame);
 
-	if (frame->scrape.interval_ms > newest->longest_interval_ms)
-		newest->longest_interval_ms = frame->scrape.interval_ms;
+	note_interval(newest, frame);
 	if (target == NULL)
 		offer_of_unknown(newest, frame, now_ms);
 	else if (held != NULL)
@@ -381,7 +404,7 @@ bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_
 	struct share *share;
 	bool is_below;
 
-	if (is_stale(newest, frame, now_ms))
+	if (newest_is_stale(newest, frame, now_ms))
 		return false;
 	target = find_target(newest, frame);
 	if (target != NULL)
@@ -393,107 +416,41 @@ bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_
 	return is_below;
 }
 
-void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate)
+/* It may be shown all the same, by a receiver before this one: its silence is counted from now. */
+static void drop_of_unknown(
+	struct newest *newest, struct frame *frame, enum frame_fate fate, int64_t now_ms)
+{
+	enum frame_fate refusal;
+	struct target *target = NULL;
+
+	if (fate != FATE_OVER_BYTES && !newest_is_stale(newest, frame, now_ms))
+		target = admit(newest, frame, 0, &refusal);
+	if (target == NULL) {
+		decide_alone(newest, frame, fate);
+		return;
+	}
+	target->taken_from_ms = frame->age_from_ms;
+	refuse(newest, target, frame, fate, now_ms);
+}
+
+void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate, int64_t now_ms)
 {
 	struct target *target = find_target(newest, frame);
 
+	note_interval(newest, frame);
 	if (fate == FATE_OVER_BYTES)
 		say_over_bytes(newest, frame);
 	if (target == NULL)
-		decide_alone(newest, frame, fate);
+		drop_of_unknown(newest, frame, fate, now_ms);
+	else if (judge(newest, target, frame, now_ms) == FATE_COUNT)
+		refuse(newest, target, frame, fate, now_ms);
 	else
-		decide(newest, target, frame, fate);
+		newest_decide(newest, target, frame, fate);
 }
 
 struct shares *newest_shares(struct newest *newest)
 {
 	return &newest->shares;
-}
-
-struct target *newest_begin(struct newest *newest, int64_t now_ms)
-{
-	struct share_turn *turn;
-
-	while ((turn = shares_next(&newest->shares)) != NULL) {
-		struct target *target = container_of(turn, struct target, turn);
-		struct frame *frame = take_waiting(newest, target);
-
-		if (!is_stale(newest, frame, now_ms)) {
-			target->in_flight = frame;
-			target->turn.share->in_flight++;
-			shares_charge(&newest->shares, target->turn.share, frame_bytes(frame));
-			return target;
-		}
-		decide(newest, target, frame, FATE_STALE);
-	}
-	return NULL;
-}
-
-static void retry(struct newest *newest, struct target *target, struct frame *frame, int64_t now_ms)
-{
-	if (target->waiting != NULL) {
-		shares_set_ready(&newest->shares, &target->turn, true);
-		decide(newest, target, frame, FATE_SUPERSEDED);
-	} else if (is_stale(newest, frame, now_ms)) {
-		decide(newest, target, frame, FATE_STALE);
-	} else {
-		put_waiting(newest, target, frame);
-	}
-}
-
-void newest_end(
-	struct newest *newest, struct target *target, enum newest_outcome outcome, int64_t now_ms)
-{
-	static const enum frame_fate fates[] = {
-		[NEWEST_DELIVERED] = FATE_DELIVERED,
-		[NEWEST_REFUSED] = FATE_REFUSED,
-		[NEWEST_BEHIND] = FATE_OUT_OF_ORDER,
-		[NEWEST_THERE] = FATE_REDELIVERED,
-	};
-	struct frame *frame = target->in_flight;
-
-	assert(frame != NULL);
-	target->in_flight = NULL;
-	target->turn.share->in_flight--;
-	shares_discharge(&newest->shares, target->turn.share, frame_bytes(frame));
-	if (outcome == NEWEST_RETRY) {
-		retry(newest, target, frame, now_ms);
-		return;
-	}
-	if (target->waiting != NULL)
-		shares_set_ready(&newest->shares, &target->turn, true);
-	decide(newest, target, frame,
-		frame->is_shed && outcome == NEWEST_DELIVERED ? FATE_OVER_BYTES : fates[outcome]);
-}
-
-static bool is_silent(const struct newest *newest, const struct target *target, int64_t now_ms,
-	int64_t trusted_since_ms)
-{
-	int64_t since_ms =
-		target->heard_from_ms > trusted_since_ms ? target->heard_from_ms : trusted_since_ms;
-
-	return trusted_since_ms != 0 && target->waiting == NULL && target->in_flight == NULL &&
-	       now_ms - since_ms > silence_bound_ms(newest, target);
-}
-
-void newest_sweep(struct newest *newest, int64_t now_ms, int64_t trusted_since_ms)
-{
-	struct target *target, *next;
-
-	HASH_ITER (by_subject, newest->targets, target, next) {
-		if (target->waiting != NULL && is_stale(newest, target->waiting, now_ms))
-			decide(newest, target, take_waiting(newest, target), FATE_STALE);
-		if (target->is_silent || !is_silent(newest, target, now_ms, trusted_since_ms))
-			continue;
-		target->is_silent = true;
-		newest->options.on_silent(newest->options.arg, target);
-	}
-}
-
-void newest_doubt(struct newest *newest, struct target *target)
-{
-	(void)newest;
-	target->is_silent = false;
 }
 
 int64_t newest_longest_interval_ms(const struct newest *newest)

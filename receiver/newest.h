@@ -67,9 +67,9 @@ struct newest *newest_new(const struct newest_options *options);
  * Takes the frame. `now_ms` is the wall clock. One without a reply (of a lookback) is not acked;
  * the durable's delivery of the same message lends it its reply, or is acked once it is decided.
  *
- * A target whose frames are dropped because its publisher may hold no more is alive, not silent;
- * after as long as silence takes, one of them is taken as up 0 without its body, so that what is
- * shown of the target does not freeze.
+ * A target whose frames are dropped because its publisher may hold no more, or a keyframe is not to
+ * be had, is alive, not silent; after as long as silence takes, one of them is taken as up 0
+ * without its body, so that what is shown of the target does not freeze.
  */
 void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
 
@@ -79,8 +79,11 @@ void newest_offer(struct newest *newest, struct frame *frame, int64_t now_ms);
  */
 bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_ms);
 
-/* Ends a frame that cannot be offered: it is acknowledged in its target's order. */
-void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate);
+/*
+ * Ends a frame that cannot be offered: it is acknowledged in its target's order. As with those that
+ * there is no room for, the target is alive, and one is taken as up 0 where it would freeze.
+ */
+void newest_drop(struct newest *newest, struct frame *frame, enum frame_fate fate, int64_t now_ms);
 
 /* For charging what is held of frames that are not offered yet. */
 struct shares *newest_shares(struct newest *newest);

@@ -64,7 +64,7 @@ static void pass_on(struct waiting *waiting, struct frame *frame, enum keyframe_
 	if (verdict == KEYFRAME_HERE)
 		newest_offer(waiting->options.newest, frame, clock_wall_ms());
 	else
-		newest_drop(waiting->options.newest, frame, fate_of(verdict));
+		newest_drop(waiting->options.newest, frame, fate_of(verdict), clock_wall_ms());
 }
 
 /* What is of no use whatever its keyframe says goes on without it, to be counted as what it is. */
@@ -88,7 +88,7 @@ static struct queue *find(struct waiting *waiting, struct slice subject)
 	return queue;
 }
 
-/* Its queue and what keyframes.c needs are paid by each: most often it is the only one. */
+/* Its queue and what keyframe_store.c needs are paid by each: most often it is the only one. */
 static size_t cost(const struct frame *frame)
 {
 	return frame_bytes(frame) + sizeof(struct queue) + 2 * frame->subject.len + OVERHEAD_BYTES;
@@ -184,7 +184,7 @@ void waiting_offer(struct waiting *waiting, struct frame *frame)
 	if (verdict != KEYFRAME_AWAITED) {
 		pass_on(waiting, frame, verdict, keyframe);
 	} else if (!charge(waiting, frame)) {
-		newest_drop(waiting->options.newest, frame, FATE_OVER_BYTES);
+		newest_drop(waiting->options.newest, frame, FATE_OVER_BYTES, clock_wall_ms());
 	} else if (queue != NULL) {
 		append(queue, frame);
 	} else {

@@ -184,6 +184,7 @@ static int stream_info_from(struct js_stream_info *info, const json_t *root, str
 {
 	const json_t *config = json_object_get(root, "config");
 	const json_t *state = json_object_get(root, "state");
+	const char *retention = json_string_value(json_object_get(config, "retention"));
 
 	parse_error(&info->error, root);
 	if (info->error.code != 0)
@@ -194,6 +195,7 @@ static int stream_info_from(struct js_stream_info *info, const json_t *root, str
 		return err_wrapf(err, "stream info");
 	info->max_age_ms = get_integer(config, "max_age", 0) / NS_PER_MS;
 	info->max_msg_size = get_integer(config, "max_msg_size", -1);
+	info->is_consumed = retention != NULL && strcmp(retention, "limits") != 0;
 	info->is_sourced_or_mirror = has_items(json_object_get(config, "sources")) ||
 				     has_items(json_object_get(config, "mirror"));
 	info->first_seq = get_count(state, "first_seq");

@@ -42,6 +42,7 @@ struct js_stream_info {
 	int64_t max_age_ms;          /* 0: none */
 	int64_t max_msg_size;        /* -1: none */
 	bool is_sourced_or_mirror;   /* it may take our messages without listing our subjects */
+	bool is_consumed;            /* it holds only what a consumer still waits for */
 	char created[64];
 	uint64_t first_seq, last_seq; /* of the messages that it holds */
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A get is one request, or two where the first way turns out to be barred. A way is barred when its
- * request is refused, and tried again after BARRED_MS or on a new connection, unless the other one
- * works. That a way works is known once it has been answered, be it with "not found".
+ * request is refused, and tried again after DENIED_MS, or SILENT_MS where nobody answered, or on a
+ * new connection, unless the other one works. That a way works is known once it has been answered,
+ * be it with "not found", until one is not answered in time.
  *
  * To DIRECT.GET nobody answers if the stream has not set allow_direct, or the server is older than
  * 2.9: mostly without a word, as all of $JS.API has a listener. It is given less time to prove
@@ -15,7 +16,8 @@
 #include "common/nats/api.h"
 #include "common/wire/header_block.h"
 
-#define BARRED_MS       60000
+#define DENIED_MS       60000
+#define SILENT_MS       10000
 #define PROOF_WITHIN_MS 2000
 
 enum way { DIRECT, STORED, WAYS };
@@ -38,6 +40,7 @@ struct lookup {
 struct lookup_get {
 	struct lookup *lookup;
 	enum way way;
+	bool is_probe; /* it was not known whether this way works */
 	uint64_t request;
 	char *subject;
 	lookup_callback callback;
@@ -66,7 +69,7 @@ bool lookup_is_possible(const struct lookup *lookup, struct buf *why)
 {
 	if (lookup->was_possible || why == NULL)
 		return lookup->was_possible;
-	buf_appendf(why, "keyframes of stream \"%s\" cannot be looked up: %s; %s", lookup->stream,
+	buf_appendf(why, "messages of stream \"%s\" cannot be looked up: %s; %s", lookup->stream,
 		lookup->ways[DIRECT].why.text, lookup->ways[STORED].why.text);
 	return false;
 }
@@ -84,7 +87,7 @@ static void say_barred(struct lookup *lookup)
 
 	(void)lookup_is_possible(lookup, &why);
 	log_limited(&lookup->barred, LOG_ERROR,
-		"scrapes that refer to keyframes are dropped: grant publish to "
+		"messages of the stream cannot be looked up: grant publish to "
 		"$JS.API.DIRECT.GET.<stream>.> or $JS.API.STREAM.MSG.GET.<stream>",
 		LOG_S("stream", lookup->stream), LOG_SL("reason", buf_slice(&why)));
 	buf_free(&why);
@@ -96,7 +99,8 @@ static void set_possible(struct lookup *lookup, bool is_possible)
 		return;
 	lookup->was_possible = is_possible;
 	if (is_possible)
-		log_info("keyframes can be looked up", LOG_S("stream", lookup->stream));
+		log_info(
+			"messages of the stream can be looked up", LOG_S("stream", lookup->stream));
 	else
 		say_barred(lookup);
 	lookup->options.on_change(lookup->options.arg);
@@ -109,12 +113,12 @@ static void prove(struct lookup *lookup, enum way way)
 	set_possible(lookup, true);
 }
 
-static void bar(struct lookup *lookup, enum way way, const char *why)
+static void bar(struct lookup *lookup, enum way way, uint64_t for_ms, const char *why)
 {
 	struct way_state *state = &lookup->ways[way];
 
 	state->is_proven = false;
-	state->barred_until_ms = clock_mono_ms() + BARRED_MS;
+	state->barred_until_ms = clock_mono_ms() + for_ms;
 	err_setf(&state->why, "%s", why);
 	if (open_way(lookup) == WAYS)
 		set_possible(lookup, false);
@@ -200,7 +204,7 @@ static void on_refused(struct lookup_get *get, enum nats_reply outcome, const ch
 		err_setf(&err, "nobody answers to %s",
 			get->way == DIRECT ? "DIRECT.GET (has the stream allow_direct?)"
 					   : "STREAM.MSG.GET");
-	bar(lookup, get->way, err.text);
+	bar(lookup, get->way, outcome == NATS_REPLY_DENIED ? DENIED_MS : SILENT_MS, err.text);
 	if (open_way(lookup) == WAYS)
 		fail(get, LOOKUP_BARRED, err.text);
 	else
@@ -225,10 +229,13 @@ static void on_reply(
 		on_refused(get, outcome, text);
 		break;
 	case NATS_REPLY_TIMEOUT:
-		if (get->way == DIRECT && !get->lookup->ways[DIRECT].is_proven)
+		if (get->way == DIRECT && get->is_probe) {
 			on_refused(get, outcome, text);
-		else
-			fail(get, LOOKUP_FAILED, text);
+			break;
+		}
+		/* The server may be slow, or the stream another one, without allow_direct. */
+		get->lookup->ways[get->way].is_proven = false;
+		fail(get, LOOKUP_FAILED, text);
 		break;
 	case NATS_REPLY_DOWN:
 		fail(get, LOOKUP_DOWN, text);
@@ -258,13 +265,13 @@ static void ask(struct lookup_get *get)
 {
 	struct lookup *lookup = get->lookup;
 	struct nats_outgoing *request;
-	bool is_probe;
 
 	get->way = open_way(lookup);
-	is_probe = get->way == DIRECT && !lookup->ways[DIRECT].is_proven;
+	get->is_probe = !lookup->ways[get->way].is_proven;
 	request = request_for(get);
 	get->request = nats_link_request(lookup->options.link, request,
-		is_probe ? PROOF_WITHIN_MS : NATS_API_TIMEOUT_MS, on_reply, get);
+		get->way == DIRECT && get->is_probe ? PROOF_WITHIN_MS : NATS_API_TIMEOUT_MS,
+		on_reply, get);
 	nats_outgoing_unref(request);
 }
 

@@ -41,8 +41,9 @@ typedef void (*lookup_callback)(void *arg, const struct lookup_result *result);
 struct lookup *lookup_open(const struct lookup_options *options);
 
 /*
- * False, with the reason in `why` (which may be NULL), while neither way is open: for a minute, or
- * until the connection is made anew, nothing more is asked; then one request is let through.
+ * False, with the reason in `why` (which may be NULL), while neither way is open: for a minute at
+ * most, or until the connection is made anew, nothing more is asked; then one request is let
+ * through.
  */
 bool lookup_is_possible(const struct lookup *lookup, struct buf *why);
 

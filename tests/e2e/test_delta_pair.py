@@ -116,6 +116,23 @@ def test_stream(world, nats, client, target, stub, how):
     check_all(stub, target)
 
 
+@pytest.mark.parametrize("retention", ["interest", "workqueue"])
+def test_a_stream_that_keeps_no_keyframes(world, nats, target, stub, retention):
+    with nats.connect() as connection:
+        connection.make_stream(STREAM, retention=retention)
+        receiver = world.receiver(nats, stub.url, max_age=0)
+        receiver.wait_ready()
+        poller = world.poller(nats, jobs_for(target), scrape_interval="200ms")
+        wait_flowing(stub, 10)
+        assert "keeps only what a consumer waits for" in poller.log()
+        before = lost(receiver)
+        keyframes = poller.total("keyframes_total")
+        wait_flowing(stub, 10)
+        assert lost(receiver) == before
+        assert poller.total("keyframes_total") == keyframes
+        check_all(stub, target)
+
+
 def test_keyframes_removed_at_random(world, nats, client, stub):
     targets = [world.add(Changing()) for _ in range(5)]
     world.poller(nats, jobs_for(*targets), scrape_interval="200ms", keyframe_interval="1s")

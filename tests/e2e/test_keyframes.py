@@ -148,6 +148,41 @@ def test_stream_purged(client, receiver, gateway):
     wait_until(lambda: shown(gateway) == [4])
 
 
+def test_what_cannot_be_read_does_not_freeze(world, client, nats, gateway):
+    receiver = world.receiver(nats, gateway.url, max_age="5s", push={"delete_stale": False})
+    receiver.wait_ready()
+    begin = frames.now_ms()
+    send_key(client, begin)
+    send_delta(client, 1, begin)
+    wait_until(lambda: shown(gateway) == [1])
+
+    def is_down():
+        send_delta(client, 2, begin - 1, at_ms=frames.now_ms(), **{"Ps-Interval": "500"})
+        return gateway.metrics().value("up", job="app", instance="a") == 0
+    wait_until(is_down, 30, interval=0.3)
+    assert frames.now_ms() - begin > 5000 and shown(gateway) == []
+    later = frames.now_ms()
+    send_key(client, later)
+    send_delta(client, 3, later)
+    wait_until(lambda: shown(gateway) == [3])
+    wait_acked(client)
+
+
+def test_the_stream_is_made_anew_without_allow_direct(client, receiver, gateway):
+    begin = frames.now_ms()
+    send_key(client, begin)
+    send_delta(client, 1, begin)
+    wait_until(lambda: shown(gateway) == [1])
+    client.api(f"STREAM.UPDATE.{STREAM}", {**client.stream_info(STREAM)["config"], "allow_direct": False})
+
+    def is_read():
+        later = frames.now_ms()
+        send_key(client, later)
+        send_delta(client, 2, later)
+        return shown(gateway) == [2]
+    wait_until(is_read, 40, interval=0.5)
+
+
 def test_a_stream_without_allow_direct(world, nats, gateway):
     with nats.connect() as client:
         client.make_stream(STREAM, allow_direct=False)
@@ -369,7 +404,7 @@ def test_cold_start_against_a_running_stream(world, nats):
         print(f"{count} targets of {len(key)} bytes (keyframe {len(encoded)}, delta {len(delta)}): "
               f"whole {time.monotonic() - begin:.2f}s after the start; "
               f"{receiver.metrics().value('process_cpu_seconds_total'):.2f}s of CPU, "
-              f"{resident(receiver):.0f} MB, {receiver.total('keyframe_bytes') / 1e6:.0f} MB of keyframes")
+              f"{resident(receiver):.0f} MB, {receiver.total('keyframe_memory_bytes') / 1e6:.0f} MB of keyframes")
         assert receiver.total("keyframe_lookups_total", outcome="found") == count
         assert receiver.total("discards_total", reason="keyframe_missing") == 0
         wait_until(lambda: any("app_requests 1\n" in body for body in stub.bodies()[:1]))
@@ -404,7 +439,7 @@ def test_invented_keyframes(world, nats):
         wait_until(lambda: receiver.total("received_total") >= 2 * count + 3, 60)
         wait_until(lambda: client.is_acked(STREAM, "recv_push_gateway"), 120)
         assert receiver.total("keyframes_evicted_total") > 0
-        assert receiver.total("keyframe_bytes") <= 8 << 20
+        assert receiver.total("keyframe_memory_bytes") <= 8 << 20
         assert receiver.total("publisher_discards_total", publisher="evil", reason="keyframe_missing") > 0
         found = receiver.total("keyframe_lookups_total", outcome="found")
         send_delta(client, 2, now, "honest")

@@ -1,40 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bodies as a receiver would decode them: common/wire.md followed by hand, on the system's libzstd."""
+"""Bodies as a receiver would decode them: common/wire.md followed by hand."""
 
-import ctypes
-import ctypes.util
 import gzip
 
 from .frames import hash64
-
-_ZSTD = ctypes.CDLL(ctypes.util.find_library("zstd") or "libzstd.so.1")
-for _name, _result, _arguments in (
-        ("ZSTD_createDCtx", ctypes.c_void_p, []),
-        ("ZSTD_freeDCtx", ctypes.c_size_t, [ctypes.c_void_p]),
-        ("ZSTD_isError", ctypes.c_uint, [ctypes.c_size_t]),
-        ("ZSTD_getFrameContentSize", ctypes.c_ulonglong, [ctypes.c_char_p, ctypes.c_size_t]),
-        ("ZSTD_decompress_usingDict", ctypes.c_size_t,
-         [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p,
-          ctypes.c_size_t])):
-    _function = getattr(_ZSTD, _name)
-    _function.restype, _function.argtypes = _result, _arguments
-
-
-class Undecodable(Exception):
-    pass
-
-
-def unzstd(body, prefix=b""):
-    size = _ZSTD.ZSTD_getFrameContentSize(body, len(body))
-    if size >= 1 << 40:
-        raise Undecodable("no content size")
-    out = ctypes.create_string_buffer(max(size, 1))
-    context = _ZSTD.ZSTD_createDCtx()
-    made = _ZSTD.ZSTD_decompress_usingDict(context, out, size, body, len(body), prefix, len(prefix))
-    _ZSTD.ZSTD_freeDCtx(context)
-    if _ZSTD.ZSTD_isError(made) or made != size:
-        raise Undecodable(f"{len(body)} bytes, prefix of {len(prefix)}")
-    return out.raw[:size]
+from .zstd import Undecodable, decompress
 
 
 def encoding(message):
@@ -54,8 +24,8 @@ def decode(message, keyframes):
         key = keyframes.get(key_subject(message))
         if key is None:
             raise Undecodable(f"no keyframe {key_subject(message)}")
-        return unzstd(message.body, decode(key, keyframes))
-    return {"identity": bytes, "gzip": gzip.decompress, "zstd": unzstd}[encoding(message)](message.body)
+        return decompress(message.body, decode(key, keyframes))
+    return {"identity": bytes, "gzip": gzip.decompress, "zstd": decompress}[encoding(message)](message.body)
 
 
 def check_keyframe(message):

@@ -166,19 +166,23 @@ static const struct {
 	const char *json;
 	int result;
 	int code;
-	bool is_sourced_or_mirror;
+	bool is_sourced_or_mirror, is_consumed;
 } STREAM_INFOS[] = {
-	{"sources", "{\"config\":{\"sources\":[{\"name\":\"X\"}]}}", 0, 0, true},
-	{"no sources", "{\"config\":{\"sources\":[]}}", 0, 0, false},
-	{"mirror", "{\"config\":{\"mirror\":{\"name\":\"X\"}}}", 0, 0, true},
-	{"no mirror", "{\"config\":{\"mirror\":null}}", 0, 0, false},
-	{"not found", "{\"error\":{\"code\":404,\"err_code\":10059}}", 0, 404, false},
-	{"no configuration", "{\"created\":\"x\"}", -1, 0, false},
-	{"subjects of another type", "{\"config\":{\"subjects\":{\"a\":1}}}", 0, 0, false},
+	{"sources", "{\"config\":{\"sources\":[{\"name\":\"X\"}]}}", 0, 0, true, false},
+	{"no sources", "{\"config\":{\"sources\":[]}}", 0, 0, false, false},
+	{"mirror", "{\"config\":{\"mirror\":{\"name\":\"X\"}}}", 0, 0, true, false},
+	{"no mirror", "{\"config\":{\"mirror\":null}}", 0, 0, false, false},
+	{"limits", "{\"config\":{\"retention\":\"limits\"}}", 0, 0, false, false},
+	{"interest", "{\"config\":{\"retention\":\"interest\"}}", 0, 0, false, true},
+	{"work queue", "{\"config\":{\"retention\":\"workqueue\"}}", 0, 0, false, true},
+	{"retention of another type", "{\"config\":{\"retention\":7}}", 0, 0, false, false},
+	{"not found", "{\"error\":{\"code\":404,\"err_code\":10059}}", 0, 404, false, false},
+	{"no configuration", "{\"created\":\"x\"}", -1, 0, false, false},
+	{"subjects of another type", "{\"config\":{\"subjects\":{\"a\":1}}}", 0, 0, false, false},
 	{"a long time",
 		"{\"config\":{},\"created\":\"0000000000000000000000000000000000000000"
 		"00000000000000000000000000000000000000000000\"}",
-		-1, 0, false},
+		-1, 0, false, false},
 };
 
 static void test_stream_infos(void **state)
@@ -190,9 +194,11 @@ static void test_stream_infos(void **state)
 		int result = js_stream_info_parse(&info, slice_from(STREAM_INFOS[i].json), &err);
 
 		if (result != STREAM_INFOS[i].result || info.error.code != STREAM_INFOS[i].code ||
-			info.is_sourced_or_mirror != STREAM_INFOS[i].is_sourced_or_mirror)
-			fail_msg("%s: %d, error %d, sourced %d", STREAM_INFOS[i].name, result,
-				info.error.code, info.is_sourced_or_mirror);
+			info.is_sourced_or_mirror != STREAM_INFOS[i].is_sourced_or_mirror ||
+			info.is_consumed != STREAM_INFOS[i].is_consumed)
+			fail_msg("%s: %d, error %d, sourced %d, consumed %d", STREAM_INFOS[i].name,
+				result, info.error.code, info.is_sourced_or_mirror,
+				info.is_consumed);
 		js_stream_info_fini(&info);
 	}
 }

@@ -277,9 +277,12 @@ static void test_no_answer_is_asked_again_three_times(void **state)
 	store_open(&store, 1 << 20);
 	prove(&store);
 	await(&store, KEY("a"), &waiter);
-	for (int i = 0; i < 3; i++) {
+	/* The second time it is found out whether the first way still works. */
+	assert_true(store_end(KEY("a"), NATS_REPLY_TIMEOUT));
+	assert_true(store_end(KEY("a"), NATS_REPLY_TIMEOUT));
+	for (int i = 0; i < 2; i++) {
 		assert_int_equal(waiter.verdicts, 0);
-		assert_true(store_end(KEY("a"), NATS_REPLY_TIMEOUT));
+		assert_true(fake_end("$JS.API.STREAM.MSG.GET.S", NATS_REPLY_TIMEOUT, ""));
 	}
 	expect(&waiter, KEYFRAME_FAILED);
 	assert_int_equal(find(&store, KEY("a")), KEYFRAME_FAILED);
@@ -371,7 +374,7 @@ static void test_eviction(void **state)
 		await(&store, subject, &waiter);
 		answer_large(subject);
 		expect(&waiter, KEYFRAME_HERE);
-		assert_true(metric(&store, RM_KEYFRAME_BYTES) <= 50000);
+		assert_true(metric(&store, RM_KEYFRAME_MEMORY) <= 50000);
 		/* In use, it stays. */
 		assert_int_equal(find(&store, KEY("t0")), KEYFRAME_HERE);
 	}
@@ -406,9 +409,9 @@ static void test_expanded_while_there_is_room(void **state)
 		await(&store, subject, &waiter);
 		answer_compressible(subject);
 		expect(&waiter, KEYFRAME_HERE);
-		assert_true(metric(&store, RM_KEYFRAME_BYTES) <= 50000);
+		assert_true(metric(&store, RM_KEYFRAME_MEMORY) <= 50000);
 		if (i == 4)
-			assert_true(metric(&store, RM_KEYFRAME_BYTES) > 40000);
+			assert_true(metric(&store, RM_KEYFRAME_MEMORY) > 40000);
 	}
 	assert_true(metric(&store, RM_KEYFRAMES) == 100);
 	assert_true(metric(&store, RM_KEYFRAMES_EVICTED) == 0);
@@ -418,7 +421,7 @@ static void test_expanded_while_there_is_room(void **state)
 		assert_int_equal(find(&store, subject), KEYFRAME_HERE);
 	}
 	assert_true(metric(&store, RM_KEYFRAMES) == 100);
-	assert_true(metric(&store, RM_KEYFRAME_BYTES) <= 50000);
+	assert_true(metric(&store, RM_KEYFRAME_MEMORY) <= 50000);
 	store_close(&store);
 }
 
@@ -437,7 +440,7 @@ static void test_what_is_lacking_is_bounded(void **state)
 		assert_true(store_miss(subject));
 		expect(&waiter, KEYFRAME_MISSING);
 	}
-	assert_true(metric(&store, RM_KEYFRAME_BYTES) <= 50000);
+	assert_true(metric(&store, RM_KEYFRAME_MEMORY) <= 50000);
 	store_close(&store);
 }
 

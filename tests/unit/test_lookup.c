@@ -229,7 +229,6 @@ static void test_failures(void **state)
 	get(&record);
 	assert_true(fake_end(DIRECT, NATS_REPLY_TIMEOUT, "no answer in time"));
 	assert_int_equal(record.outcome, LOOKUP_FAILED);
-	assert_true(lookup_takes(record.lookup, 1000));
 	get(&record);
 	fake_down("gone");
 	assert_int_equal(record.outcome, LOOKUP_DOWN);
@@ -237,6 +236,51 @@ static void test_failures(void **state)
 	assert_false(lookup_takes(record.lookup, 1));
 	assert_true(lookup_is_possible(record.lookup, NULL));
 	assert_true(record.changes > 0);
+	finish(&record);
+}
+
+/* Its stream was made anew without allow_direct, say: nobody answers any more, without a word. */
+static void test_what_worked_stops_to(void **state)
+{
+	struct record record;
+
+	(void)state;
+	open_record(&record);
+	get(&record);
+	answer_direct((struct nats_incoming){.status = 404});
+	for (int i = 0; i < 3; i++)
+		get(&record);
+	for (int i = 0; i < 3; i++) {
+		/* Those asked in good faith prove nothing: the server may be slow. */
+		assert_true(fake_end(DIRECT, NATS_REPLY_TIMEOUT, "no answer in time"));
+		assert_int_equal(record.outcome, LOOKUP_FAILED);
+	}
+	assert_true(lookup_takes(record.lookup, 0));
+	assert_false(lookup_takes(record.lookup, 1));
+	get(&record);
+	assert_true(fake_end(DIRECT, NATS_REPLY_TIMEOUT, "no answer in time"));
+	assert_true(fake_answer(STORED, "{\"message\":{\"subject\":\"x\"}}"));
+	assert_int_equal(record.outcome, LOOKUP_FOUND);
+	finish(&record);
+}
+
+/* Silence may end any time, unlike a refusal. */
+static void test_silence_bars_for_less_long(void **state)
+{
+	struct record record;
+
+	(void)state;
+	open_record(&record);
+	get(&record);
+	assert_true(fake_end(DIRECT, NATS_REPLY_TIMEOUT, ""));
+	assert_true(fake_end(STORED, NATS_REPLY_DENIED, ""));
+	assert_int_equal(record.outcome, LOOKUP_BARRED);
+	assert_false(lookup_takes(record.lookup, 0));
+	fake_advance(11000);
+	assert_true(lookup_takes(record.lookup, 0));
+	get(&record);
+	answer_direct((struct nats_incoming){.status = 404});
+	assert_true(lookup_is_possible(record.lookup, NULL));
 	finish(&record);
 }
 
@@ -279,6 +323,8 @@ int main(void)
 		cmocka_unit_test(test_stored_answers),
 		cmocka_unit_test(test_barred),
 		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_what_worked_stops_to),
+		cmocka_unit_test(test_silence_bars_for_less_long),
 		cmocka_unit_test(test_cancelled),
 		cmocka_unit_test(test_long_subjects),
 	};

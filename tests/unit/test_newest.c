@@ -154,6 +154,14 @@ static void offer(struct record *record, int64_t at_ms, struct frame_spec spec)
 	newest_offer(record->newest, make_frame(spec), NOW_MS + at_ms);
 }
 
+/* A scrape of "a", made at that time, is dropped as it comes, at `at_ms` or NOW_MS. */
+static void drop(struct record *record, int64_t at_ms, uint64_t seq, enum frame_fate fate)
+{
+	struct frame_spec spec = {.instance = "a", .seq = seq, .time_ms = at_ms};
+
+	newest_drop(record->newest, make_frame(spec), fate, NOW_MS + (at_ms > 0 ? at_ms : 0));
+}
+
 #define OFFER(record, ...)           offer((record), 0, (struct frame_spec){__VA_ARGS__})
 #define OFFER_AT(record, at_ms, ...) offer((record), (at_ms), (struct frame_spec){__VA_ARGS__})
 
@@ -690,6 +698,68 @@ static void test_a_target_without_room_is_not_silent(void **state)
 	finish(&record);
 }
 
+/* Nor what it says cannot be read for want of its keyframe. */
+static void test_a_target_without_its_keyframe_does_not_freeze(void **state)
+{
+	struct record record;
+	struct target *target;
+	int64_t at_ms;
+	uint64_t seq = 2;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 10, on_silent);
+	OFFER(&record, .instance = "a", .seq = 1);
+	newest_end(record.newest, newest_begin(record.newest, NOW_MS), NEWEST_DELIVERED, NOW_MS);
+	buf_clear(&record.fates);
+	for (at_ms = INTERVAL_MS; at_ms < MAX_AGE_MS; at_ms += INTERVAL_MS)
+		drop(&record, at_ms, seq++, FATE_KEYFRAME_MISSING);
+	assert_null(newest_begin(record.newest, NOW_MS + at_ms));
+	newest_sweep(record.newest, NOW_MS + MAX_AGE_MS + 1, NOW_MS);
+	assert_int_equal(record.silent, 0);
+	assert_null(strstr(buf_cstr(&record.fates), "delivered"));
+
+	/* Of no use even as a sign of life. */
+	drop(&record, -INTERVAL_MS, seq++, FATE_KEYFRAME_MISSING);
+	assert_null(newest_begin(record.newest, NOW_MS + at_ms));
+	drop(&record, at_ms, seq, FATE_KEYFRAME_MISSING);
+	target = newest_begin(record.newest, NOW_MS + at_ms);
+	assert_non_null(target);
+	assert_int_equal(target->in_flight->stream_seq, seq);
+	assert_false(target->in_flight->scrape.up);
+	assert_non_null(strstr(target->in_flight->scrape.error, "keyframe"));
+	buf_clear(&record.fates);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS + at_ms);
+	assert_string_equal(buf_cstr(&record.fates), "8:keyframe_missing ");
+	finish(&record);
+}
+
+/* Shown by a receiver before this one, perhaps. */
+static void test_an_unknown_target_without_its_keyframe(void **state)
+{
+	struct record record;
+	struct target *target;
+
+	(void)state;
+	open_with(&record, MAX_AGE_MS, 1, on_silent);
+	drop(&record, -MAX_AGE_MS - 1, 1, FATE_KEYFRAME_DENIED);
+	assert_int_equal(newest_target_count(record.newest), 0);
+	drop(&record, 0, 2, FATE_KEYFRAME_DENIED);
+	drop(&record, INTERVAL_MS, 3, FATE_KEYFRAME_DENIED);
+	expect(&record, "1:keyframe_denied 2:keyframe_denied 3:keyframe_denied ", "1 2 3 ");
+	assert_int_equal(newest_target_count(record.newest), 1);
+	assert_int_equal(newest_longest_interval_ms(record.newest), INTERVAL_MS);
+	newest_drop(record.newest, make_frame((struct frame_spec){.instance = "b", .seq = 4}),
+		FATE_KEYFRAME_DENIED, NOW_MS);
+	assert_int_equal(newest_target_count(record.newest), 1);
+	assert_null(newest_begin(record.newest, NOW_MS + INTERVAL_MS));
+	drop(&record, MAX_AGE_MS + 1, 5, FATE_KEYFRAME_DENIED);
+	target = newest_begin(record.newest, NOW_MS + MAX_AGE_MS + 1);
+	assert_non_null(target);
+	assert_false(target->in_flight->scrape.up);
+	newest_end(record.newest, target, NEWEST_DELIVERED, NOW_MS + MAX_AGE_MS + 1);
+	finish(&record);
+}
+
 /* Too old to be delivered, yet the newest: it scrapes seldom. */
 static void test_a_stale_scrape_breaks_silence(void **state)
 {
@@ -822,6 +892,8 @@ int main(void)
 		cmocka_unit_test(test_in_flight_is_bounded_by_publisher),
 		cmocka_unit_test(test_bytes_are_bounded_by_publisher),
 		cmocka_unit_test(test_a_target_without_room_is_not_silent),
+		cmocka_unit_test(test_a_target_without_its_keyframe_does_not_freeze),
+		cmocka_unit_test(test_an_unknown_target_without_its_keyframe),
 		cmocka_unit_test(test_a_stale_scrape_breaks_silence),
 		cmocka_unit_test(test_what_the_sink_holds_counts),
 		cmocka_unit_test(test_all_publishers_together_are_bounded),

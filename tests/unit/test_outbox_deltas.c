@@ -330,6 +330,87 @@ static void test_max_age_bounds_the_interval(void **state)
 	end(&scene);
 }
 
+/* Where it is not allowed to ask, the stream may well be like those that we make. */
+static void test_a_stream_that_tells_nothing(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene);
+	scene.settings.poller_stream.stream_max_age_ms = 4 * MINUTE_MS;
+	fake_advance(2 * MINUTE_MS + 1);
+	push_round(&scene, 1);
+	check_keyframe(&scene, 2, 1);
+	answer(&scene, 2, PUBLISH_ACKED, NULL);
+	turn_loop(&scene);
+	/* It has no limit. */
+	tell_stream((struct js_stream_info){.first_seq = 1});
+	fake_advance(2 * MINUTE_MS + 1);
+	push_round(&scene, 2);
+	check_frame(&scene, 4, 2, 1);
+	end(&scene);
+}
+
+/* Where it cannot be renewed, a delta would outlive what it refers to. */
+static void test_a_keyframe_that_ages_is_not_referred_to(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene);
+	tell_stream((struct js_stream_info){.max_age_ms = 4 * MINUTE_MS, .first_seq = 1});
+	fake_advance(2 * MINUTE_MS + 1);
+	push_round(&scene, 1);
+	check_keyframe(&scene, 2, 1);
+	answer(&scene, 2, PUBLISH_REFUSED, "no space");
+	turn_loop(&scene);
+	check_frame(&scene, 3, 1, 0);
+	fake_advance(MINUTE_MS);
+	push_round(&scene, 2);
+	check_frame(&scene, 4, 2, -1);
+	end(&scene);
+}
+
+/* It would acknowledge keyframes and forget them: there is nobody who consumes them. */
+static void test_a_stream_that_keeps_no_keyframes(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene);
+	tell_stream((struct js_stream_info){.first_seq = 1, .is_consumed = true});
+	push_round(&scene, 1);
+	check_frame(&scene, 2, 1, -1);
+	assert_int_equal(publisher->sent_count, 3);
+	tell_stream((struct js_stream_info){.first_seq = 1});
+	push_round(&scene, 2);
+	check_frame(&scene, 3, 2, 0);
+	end(&scene);
+}
+
+/* What stands for a refused scrape is older than those of its target that wait. */
+static void test_a_substitute_does_not_wait(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	begin(&scene);
+	push_round(&scene, 1);
+	check_frame(&scene, 2, 1, 0);
+	fake_advance(15 * MINUTE_MS);
+	push_round(&scene, 2);
+	check_keyframe(&scene, 3, 2);
+	answer(&scene, 2, PUBLISH_REFUSED, "why not");
+	turn_loop(&scene);
+	assert_int_equal(publisher->sent_count, 5);
+	assert_int_equal(number_of(4, "Ps-Time"), TIME_MS + 1);
+	assert_int_equal(number_of(4, "Ps-Up"), 0);
+	answer(&scene, 3, PUBLISH_ACKED, NULL);
+	turn_loop(&scene);
+	check_frame(&scene, 5, 2, 2);
+	end(&scene);
+}
+
 static void test_another_stream_ends_references(void **state)
 {
 	static const struct {
@@ -721,6 +802,10 @@ int main(void)
 		cmocka_unit_test(test_renewal),
 		cmocka_unit_test(test_interval_by_default),
 		cmocka_unit_test(test_max_age_bounds_the_interval),
+		cmocka_unit_test(test_a_stream_that_tells_nothing),
+		cmocka_unit_test(test_a_keyframe_that_ages_is_not_referred_to),
+		cmocka_unit_test(test_a_stream_that_keeps_no_keyframes),
+		cmocka_unit_test(test_a_substitute_does_not_wait),
 		cmocka_unit_test(test_another_stream_ends_references),
 		cmocka_unit_test(test_what_the_stream_lost),
 		cmocka_unit_test(test_renewed_before_it_is_removed),
