@@ -28,6 +28,7 @@ static void open_link(struct receiver *receiver, const struct settings *settings
 		.urls = &stream->urls,
 		.client_name = name,
 		.inbox_prefix = inbox,
+		.gathers_writes = true, /* acks, and pulls, whose heartbeats are watched */
 	};
 
 	receiver->link = nats_link_open(daemon_loop(receiver->daemon), &options);

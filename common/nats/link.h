@@ -23,6 +23,12 @@ struct nats_link_options {
 	const struct string_list *urls; /* copied; may hold credentials, which never show */
 	const char *client_name;        /* shown by the server's monitoring */
 	const char *inbox_prefix;       /* "_INBOX_…": this client's own, for least privilege */
+	/*
+	 * What is sent within a millisecond goes in one write. One that fails may then be noticed
+	 * late, with what it held lost: for users that are brought again what they did not get to
+	 * acknowledge.
+	 */
+	bool gathers_writes;
 };
 
 /* Called when the state or its reason changes. Listeners are called in order of adding. */

@@ -2,7 +2,9 @@
 /*
  * cnats' own reconnection is off. Messages are written in place (send as soon as possible), since
  * cnats does not report a failed write of its flusher thread, and with a deadline, since a frozen
- * server would otherwise hold the writer for ever.
+ * server would otherwise hold the writer for ever. Where writes are gathered, its flusher makes
+ * them: the connection's last error is looked at after each batch, and pings find out what that
+ * does not tell.
  *
  * cnats' callbacks may come late, even for a connection that is gone. They are given no pointer but
  * a number, which is looked up among the live sessions under one lock: a number that is gone is
@@ -314,7 +316,7 @@ static natsStatus set_servers(natsOptions *options, const struct link_servers *s
 	return s;
 }
 
-static natsStatus set_limits(natsOptions *options)
+static natsStatus set_limits(natsOptions *options, bool gathers_writes)
 {
 	natsStatus s = natsOptions_SetAllowReconnect(options, false);
 
@@ -327,7 +329,7 @@ static natsStatus set_limits(natsOptions *options)
 	if (s == NATS_OK)
 		s = natsOptions_SetWriteDeadline(options, WRITE_DEADLINE_MS);
 	if (s == NATS_OK)
-		s = natsOptions_SetSendAsap(options, true);
+		s = natsOptions_SetSendAsap(options, !gathers_writes);
 	return s;
 }
 
@@ -340,7 +342,7 @@ static natsStatus connect_now(struct link_session *session)
 	if (s == NATS_OK)
 		s = set_servers(options, session->options.servers);
 	if (s == NATS_OK)
-		s = set_limits(options);
+		s = set_limits(options, session->options.gathers_writes);
 	if (s == NATS_OK)
 		s = natsOptions_SetName(options, session->options.client_name);
 	if (s == NATS_OK)
@@ -539,6 +541,13 @@ static natsStatus carry_out(struct link_session *session, const struct link_op *
 	return NATS_OK;
 }
 
+static void lose_writer(struct link_session *session, natsStatus s)
+{
+	session->good = false;
+	lose(session->options.fate,
+		s == NATS_TIMEOUT ? "the server takes no more data" : "connection lost");
+}
+
 void link_session_execute(struct link_session *session, const struct link_op *op)
 {
 	natsStatus s;
@@ -547,16 +556,25 @@ void link_session_execute(struct link_session *session, const struct link_op *op
 		return;
 	s = carry_out(session, op);
 	/* The loop has checked the size; the server may have lowered its limit since. */
-	if (s == NATS_OK || s == NATS_MAX_PAYLOAD)
-		return;
-	session->good = false;
-	lose(session->options.fate,
-		s == NATS_TIMEOUT ? "the server takes no more data" : "connection lost");
+	if (s != NATS_OK && s != NATS_MAX_PAYLOAD)
+		lose_writer(session, s);
+}
+
+/* What the flusher met. Refused subjects are errors of the connection as well. */
+static void look_at_writes(struct link_session *session)
+{
+	const char *text;
+	natsStatus s = natsConnection_GetLastError(session->connection, &text);
+
+	if (s == NATS_TIMEOUT || s == NATS_IO_ERROR || s == NATS_CONNECTION_CLOSED)
+		lose_writer(session, s);
 }
 
 void link_session_rest(struct link_session *session)
 {
 	link_spent_rest(&session->spent);
+	if (session->good && session->options.gathers_writes)
+		look_at_writes(session);
 }
 
 void link_session_flush(struct link_session *session, int64_t timeout_ms)

@@ -34,6 +34,7 @@ struct link_session_options {
 	const struct link_servers *servers;
 	const char *client_name;
 	const char *inbox_prefix;
+	bool gathers_writes;
 	uint64_t generation;
 };
 

@@ -27,6 +27,7 @@ struct link_worker {
 	struct link_servers servers;
 	char *client_name;
 	char *inbox_prefix;
+	bool gathers_writes;
 	uint64_t generation;
 	struct backoff backoff;
 	char reported[LINK_TEXT_BYTES]; /* the reason posted last; "" while up */
@@ -195,6 +196,7 @@ static void run_session(struct link_worker *worker)
 		.servers = &worker->servers,
 		.client_name = worker->client_name,
 		.inbox_prefix = worker->inbox_prefix,
+		.gathers_writes = worker->gathers_writes,
 		.generation = ++worker->generation,
 	};
 	struct link_session *session = link_session_open(&options);
@@ -253,6 +255,7 @@ struct link_worker *link_worker_start(
 	link_servers_init(&worker->servers, options->urls);
 	worker->client_name = xstrdup(options->client_name);
 	worker->inbox_prefix = xstrdup(options->inbox_prefix);
+	worker->gathers_writes = options->gathers_writes;
 	worker->backoff = (struct backoff){BACKOFF_FIRST_MS, BACKOFF_LAST_MS, 0};
 	worker->ops_tail = &worker->ops;
 	link_fate_init(&worker->fate);
