@@ -526,11 +526,25 @@ static natsStatus publish(
 	return natsConnection_Publish(connection, message->subject, body, len);
 }
 
+static natsStatus publish_acks(struct link_session *session, const struct buf *replies)
+{
+	const char *reply = replies->ptr;
+	natsStatus s = NATS_OK;
+
+	while (s == NATS_OK && reply < replies->ptr + replies->len) {
+		s = natsConnection_Publish(session->connection, reply, "+ACK", 4);
+		reply += strlen(reply) + 1;
+	}
+	return s;
+}
+
 static natsStatus carry_out(struct link_session *session, const struct link_op *op)
 {
 	switch (op->kind) {
 	case LINK_OP_PUBLISH:
 		return publish(session, op->message, NULL);
+	case LINK_OP_ACK:
+		return publish_acks(session, &op->replies);
 	case LINK_OP_REQUEST:
 		return publish(session, op->message, reply_to(session, 'r', op->id));
 	case LINK_OP_ASK:
