@@ -25,11 +25,9 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define CONNECT_TIMEOUT_MS 5000
-#define CONNECT_GRACE_MS   2000
-#define PING_INTERVAL_MS   10000
-#define PINGS_UNANSWERED   2
-#define WRITE_DEADLINE_MS  10000
+#define PING_INTERVAL_MS  10000
+#define PINGS_UNANSWERED  2
+#define WRITE_DEADLINE_MS 10000
 /* Requests go in groups (link_worker.c), and their answers come one by one, but soon. */
 #define GATHER_US         3000
 #define DELIVERIES_END_MS 500 /* where a pool of cnats delivers, its threads do not end */
@@ -62,45 +60,6 @@ static uintptr_t last_tap;
 static pthread_once_t delivery_once = PTHREAD_ONCE_INIT;
 static pthread_key_t delivery; /* of a thread that has brought its last message: its number */
 
-/* --- The fate. */
-
-void link_fate_init(struct link_fate *fate)
-{
-	memset(fate, 0, sizeof(*fate));
-	/* They fail for want of memory only. */
-	if (uv_mutex_init(&fate->lock) != 0 || uv_cond_init(&fate->wake) != 0)
-		abort();
-}
-
-void link_fate_fini(struct link_fate *fate)
-{
-	uv_cond_destroy(&fate->wake);
-	uv_mutex_destroy(&fate->lock);
-}
-
-void link_fate_watch(struct link_fate *fate, const struct link_servers *servers)
-{
-	uint64_t limit_ms = CONNECT_TIMEOUT_MS * servers->count + CONNECT_GRACE_MS;
-	bool is_late;
-
-	uv_mutex_lock(&fate->lock);
-	is_late = fate->connecting_ms != 0 && clock_mono_ms() - fate->connecting_ms > limit_ms;
-	fate->cut = fate->cut || is_late;
-	uv_mutex_unlock(&fate->lock);
-	if (is_late)
-		link_servers_cut(servers);
-}
-
-/* The first reason given is the cause, what follows its consequences. */
-static void lose(struct link_fate *fate, const char *why)
-{
-	uv_mutex_lock(&fate->lock);
-	if (fate->lost[0] == '\0')
-		snprintf(fate->lost, sizeof(fate->lost), "%s", why);
-	uv_cond_signal(&fate->wake);
-	uv_mutex_unlock(&fate->lock);
-}
-
 /* In words that stay the same from one attempt to the next, unlike the random address. */
 static void lose_permission(const struct link_session_options *options)
 {
@@ -108,30 +67,7 @@ static void lose_permission(const struct link_session_options *options)
 
 	snprintf(why, sizeof(why), "permission to subscribe to %s.> is missing",
 		options->inbox_prefix);
-	lose(options->fate, why);
-}
-
-static void set_connecting(struct link_fate *fate, bool is_connecting)
-{
-	uv_mutex_lock(&fate->lock);
-	if (is_connecting) {
-		fate->lost[0] = '\0';
-		fate->closed = false;
-		fate->cut = false;
-		fate->deliveries = 0;
-	}
-	fate->connecting_ms = is_connecting ? clock_mono_ms() : 0;
-	uv_mutex_unlock(&fate->lock);
-}
-
-static bool was_cut(struct link_fate *fate)
-{
-	bool cut;
-
-	uv_mutex_lock(&fate->lock);
-	cut = fate->cut;
-	uv_mutex_unlock(&fate->lock);
-	return cut;
+	link_fate_lose(options->fate, why);
 }
 
 /* --- Numbers given to cnats. */
@@ -220,7 +156,7 @@ static void on_session_error(
 	const struct link_session_options *options, natsStatus status, const char *text)
 {
 	if (status == NATS_CONNECTION_AUTH_FAILED)
-		lose(options->fate, "authorization violation");
+		link_fate_lose(options->fate, "authorization violation");
 	else if (status == NATS_NOT_PERMITTED && strcasestr(text, "subscription to") != NULL)
 		lose_permission(options);
 	else if (status == NATS_NOT_PERMITTED)
@@ -261,7 +197,7 @@ static void on_closed(natsConnection *connection, void *closure)
 	if (tap != NULL) {
 		struct link_fate *fate = tap->session->options.fate;
 
-		lose(fate, text);
+		link_fate_lose(fate, text);
 		uv_mutex_lock(&fate->lock);
 		fate->closed = true;
 		uv_cond_signal(&fate->wake);
@@ -321,7 +257,7 @@ static natsStatus set_limits(natsOptions *options, bool gathers_writes)
 	natsStatus s = natsOptions_SetAllowReconnect(options, false);
 
 	if (s == NATS_OK)
-		s = natsOptions_SetTimeout(options, CONNECT_TIMEOUT_MS);
+		s = natsOptions_SetTimeout(options, LINK_CONNECT_TIMEOUT_MS);
 	if (s == NATS_OK)
 		s = natsOptions_SetPingInterval(options, PING_INTERVAL_MS);
 	if (s == NATS_OK)
@@ -367,15 +303,15 @@ static void lose_connect(const struct link_session_options *options, natsStatus 
 	struct buf why = {NULL, 0, 0};
 
 	buf_appendf(&why, "cannot connect to %s: ", options->servers->shown);
-	if (status == NATS_TIMEOUT || was_cut(options->fate))
-		buf_appendf(&why, "no answer within %ds", CONNECT_TIMEOUT_MS / 1000);
+	if (status == NATS_TIMEOUT || link_fate_was_cut(options->fate))
+		buf_appendf(&why, "no answer within %ds", LINK_CONNECT_TIMEOUT_MS / 1000);
 	else if (status == NATS_NO_SERVER)
 		link_servers_probe(options->servers, &why);
 	else if (status == NATS_CONNECTION_AUTH_FAILED)
 		buf_append_str(&why, "authorization violation");
 	else
 		buf_append_str(&why, error_text(status));
-	lose(options->fate, buf_cstr(&why));
+	link_fate_lose(options->fate, buf_cstr(&why));
 	buf_free(&why);
 }
 
@@ -435,16 +371,16 @@ static bool start_answers(struct link_session *session)
 	natsStatus s = subscribe(session, reply_to(session, 'r', 0), 0);
 
 	if (s == NATS_OK)
-		s = natsConnection_FlushTimeout(session->connection, CONNECT_TIMEOUT_MS);
+		s = natsConnection_FlushTimeout(session->connection, LINK_CONNECT_TIMEOUT_MS);
 	if (s != NATS_OK) {
-		lose(session->options.fate, error_text(s));
+		link_fate_lose(session->options.fate, error_text(s));
 		return false;
 	}
 	s = natsConnection_GetLastError(session->connection, &text);
 	if (s == NATS_NOT_PERMITTED)
 		lose_permission(&session->options);
 	else if (s != NATS_OK)
-		lose(session->options.fate, text);
+		link_fate_lose(session->options.fate, text);
 	return s == NATS_OK;
 }
 
@@ -456,9 +392,9 @@ struct link_session *link_session_open(const struct link_session_options *option
 	session->options = *options;
 	buf_appendf(&session->address, "%s.%016llx", options->inbox_prefix,
 		(unsigned long long)random_u64());
-	set_connecting(options->fate, true);
+	link_fate_set_connecting(options->fate, true);
 	s = connect_now(session);
-	set_connecting(options->fate, false);
+	link_fate_set_connecting(options->fate, false);
 	if (s != NATS_OK) {
 		lose_connect(options, s);
 		return session;
@@ -558,7 +494,7 @@ static natsStatus carry_out(struct link_session *session, const struct link_op *
 static void lose_writer(struct link_session *session, natsStatus s)
 {
 	session->good = false;
-	lose(session->options.fate,
+	link_fate_lose(session->options.fate,
 		s == NATS_TIMEOUT ? "the server takes no more data" : "connection lost");
 }
 
