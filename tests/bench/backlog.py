@@ -13,9 +13,9 @@ from harness.daemons import Receiver
 from harness.process import wait_until
 from harness.servers import NatsServer
 
-Size = collections.namedtuple("Size", "body_bytes messages budget_per_s")
+Size = collections.namedtuple("Size", "body_bytes messages")
 
-SIZES = [Size(1600, 200_000, 100_000), Size(9500, 100_000, 35_000)]
+SIZES = [Size(1600, 200_000), Size(9500, 100_000)]
 STREAM, DURABLE, FLOOR = "BENCH", "bench_push_gateway", "bench_floor"
 TARGETS = 5000
 AGE_S = 3600

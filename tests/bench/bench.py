@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """One run, side by side on the same targets: our poller in each compression mode, Prometheus in agent mode, and a
-bare libcurl loop as the floor; our receiver with each sink beside a bare libcurl PUT; the exposition parser. Prints
-tables and the verdict on the budgets, writes them as JSON and as a plot.
+bare libcurl loop as the floor; our receiver with each sink beside a bare libcurl PUT, and passing a stale backlog; the
+exposition parser. Prints tables and the verdict on the budgets, writes them as JSON and as a plot.
 
 Every phase has a NATS server of its own on memory storage, waits until each target was scraped, and then looks at a
 window of --seconds. CPU is user and system time of all threads of the process.
