@@ -48,6 +48,7 @@ struct intake {
 	struct log_limit malformed, clock_reset, lacking;
 	struct series *received, *looked_back, *received_bytes, *redelivered, *delivered,
 		*delivered_age, *ack_seconds;
+	struct series *stale; /* NULL until there was one: a backlog brings millions */
 	void (*on_drained)(void *arg);
 	void *drained_arg;
 	void (*on_closed)(void *arg);
@@ -122,6 +123,15 @@ static void count_lacking(struct intake *intake, const struct frame *frame, enum
 		LOG_S("reason", frame_fate_name(fate)));
 }
 
+static void count_stale(struct intake *intake, const struct frame *frame)
+{
+	if (intake->stale == NULL)
+		intake->stale = metrics_series(intake->options.metrics, RM_DISCARDS,
+			intake->sink->name, frame_fate_name(FATE_STALE));
+	series_inc(intake->stale);
+	tally_aged(intake->options.tally, intake->sink->name, frame->job);
+}
+
 static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
 {
 	struct intake *intake = arg;
@@ -137,8 +147,8 @@ static void on_fate(void *arg, const struct frame *frame, enum frame_fate fate)
 		series_inc(intake->redelivered);
 		return;
 	case FATE_STALE:
-		tally_aged(intake->options.tally, intake->sink->name, frame->job);
-		break;
+		count_stale(intake, frame);
+		return;
 	case FATE_OVER_LIMIT:
 	case FATE_OVER_BYTES:
 		tally_discard(intake->options.tally, frame->publisher, frame_fate_name(fate));

@@ -31,6 +31,7 @@ static void open_link(struct receiver *receiver, const struct settings *settings
 		.auth = &stream->auth,
 		.client_name = name,
 		.inbox_prefix = inbox,
+		.gathers_writes = true, /* acks, and pulls, whose heartbeats are watched */
 	};
 
 	settings_nats_tls(settings, stream, &tls);

@@ -26,7 +26,7 @@ void tally_clock_reset(struct tally *tally, struct slice publisher);
 /* A message that broke a rule or a bound; `reason` is a literal. */
 void tally_discard(struct tally *tally, struct slice publisher, const char *reason);
 
-/* A scrape older than max_age. */
+/* A scrape older than max_age. `sink` is kept by reference. */
 void tally_aged(struct tally *tally, const char *sink, struct slice job);
 
 #endif

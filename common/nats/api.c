@@ -68,10 +68,7 @@ static bool answer(struct nats_link *link, struct slice reply, struct buf *body)
 
 bool nats_api_ack(struct nats_link *link, struct slice reply)
 {
-	struct buf body = {0};
-
-	buf_append_str(&body, "+ACK");
-	return answer(link, reply, &body);
+	return nats_link_ack(link, reply);
 }
 
 bool nats_api_give_back(struct nats_link *link, struct slice reply, int64_t delay_ms)

@@ -23,7 +23,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-#define BATCH_MESSAGES         500
+#define BATCH_MESSAGES         5000
 #define BATCH_MIN_BYTES        ((uint64_t)8 << 20)
 #define BATCH_MAX_BYTES        ((uint64_t)128 << 20) /* above any message a server takes */
 #define PULL_EXPIRES_MS        30000

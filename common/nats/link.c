@@ -331,9 +331,6 @@ static void on_message(struct nats_link *link, struct nats_incoming *message)
 		nats_incoming_free(message);
 	} else if (message->inbox == 0) {
 		on_answer(link, message);
-		/* Acks come by the thousand, and hold next to nothing. */
-		link_spent_add(&link->lease->spent, message->message);
-		message->message = NULL;
 		nats_incoming_free(message);
 	} else {
 		while (inbox != NULL && inbox->id != message->inbox)
@@ -497,6 +494,14 @@ void nats_link_publish(struct nats_link *link, struct nats_outgoing *message)
 {
 	if (link->up && unsendable(link, message) == NULL)
 		push(link, LINK_OP_PUBLISH, 0, message);
+}
+
+bool nats_link_ack(struct nats_link *link, struct slice reply)
+{
+	if (!link->up || !link_subject_is_sendable(reply))
+		return false;
+	link_worker_push_ack(link->worker, link->generation, reply);
+	return true;
 }
 
 uint64_t nats_link_request(struct nats_link *link, struct nats_outgoing *message,

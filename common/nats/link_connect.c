@@ -37,7 +37,7 @@ static natsStatus set_server(natsOptions *options, const struct link_servers *se
 	return s;
 }
 
-static natsStatus set_limits(natsOptions *options)
+static natsStatus set_limits(natsOptions *options, bool gathers_writes)
 {
 	natsStatus s = natsOptions_SetAllowReconnect(options, false);
 
@@ -50,7 +50,7 @@ static natsStatus set_limits(natsOptions *options)
 	if (s == NATS_OK)
 		s = natsOptions_SetWriteDeadline(options, WRITE_DEADLINE_MS);
 	if (s == NATS_OK)
-		s = natsOptions_SetSendAsap(options, true);
+		s = natsOptions_SetSendAsap(options, !gathers_writes);
 	return s;
 }
 
@@ -59,7 +59,7 @@ static natsStatus set_all(natsOptions *to, const struct link_connect_options *op
 	natsStatus s = set_server(to, options->servers, index);
 
 	if (s == NATS_OK)
-		s = set_limits(to);
+		s = set_limits(to, options->gathers_writes);
 	if (s == NATS_OK)
 		s = natsOptions_SetName(to, options->client_name);
 	if (s == NATS_OK)
@@ -118,7 +118,7 @@ static void explain(struct attempt *attempt)
 	const struct link_connect_options *options = attempt->options;
 
 	attempt->failure = NATS_FAILURE_OTHER;
-	if (attempt->status == NATS_TIMEOUT || options->was_cut(options->cut_arg)) {
+	if (attempt->status == NATS_TIMEOUT || link_fate_was_cut(options->fate)) {
 		attempt->failure = NATS_FAILURE_TIMEOUT;
 		buf_appendf(&attempt->why, "no answer within %ds", LINK_CONNECT_TIMEOUT_MS / 1000);
 	} else if (attempt->status == NATS_NO_SERVER) {
@@ -194,7 +194,7 @@ natsStatus link_connect(const struct link_connect_options *options, natsConnecti
 	natsStatus s = NATS_NO_SERVER;
 
 	*failure = NATS_FAILURE_OTHER;
-	for (size_t i = 0; i < count && s != NATS_OK && !options->was_cut(options->cut_arg); i++) {
+	for (size_t i = 0; i < count && s != NATS_OK && !link_fate_was_cut(options->fate); i++) {
 		struct attempt *attempt = &attempts[(first + i) % count];
 
 		attempt->options = options;

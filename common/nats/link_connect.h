@@ -5,10 +5,9 @@
  * Making a connection: each server in turn, beginning with any. One attempt has the options for one
  * server, since the name expected in a certificate is one. Blocks: the link's own thread only.
  */
+#include "common/nats/link_fate.h"
 #include "common/nats/link_security.h"
 #include "common/nats/link_server.h"
-
-#define LINK_CONNECT_TIMEOUT_MS 5000 /* for each server */
 
 struct link_connect_options {
 	const struct link_servers *servers;
@@ -16,9 +15,9 @@ struct link_connect_options {
 	const char *client_name;
 	natsErrHandler on_error;
 	natsConnectionHandler on_closed;
-	void *closure;              /* of both */
-	bool (*was_cut)(void *arg); /* by the watchdog: then no other server is tried */
-	void *cut_arg;
+	void *closure;          /* of both */
+	struct link_fate *fate; /* cut by the watchdog, no other server is tried */
+	bool gathers_writes;    /* as of nats_link_options */
 };
 
 /* On failure `why` gets the reasons, in words that are the same from one attempt to the next. */

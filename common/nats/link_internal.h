@@ -80,6 +80,7 @@ struct nats_incoming *link_incoming_new(natsMsg *message, uint64_t generation, u
 
 enum link_op_kind {
 	LINK_OP_PUBLISH,
+	LINK_OP_ACK,       /* "+ACK" to each of `replies` */
 	LINK_OP_REQUEST,   /* answered to request `id` */
 	LINK_OP_ASK,       /* answered to inbox `id` */
 	LINK_OP_SUBSCRIBE, /* to inbox `id` */
@@ -90,7 +91,8 @@ struct link_op {
 	enum link_op_kind kind;
 	uint64_t generation; /* dropped on any other connection */
 	uint64_t id;
-	struct nats_outgoing *message; /* a reference; NULL for subscriptions */
+	struct nats_outgoing *message; /* a reference; NULL for subscriptions and acks */
+	struct buf replies;            /* subjects, each with a NUL */
 };
 
 /* One piece of memory, but for the body. */
@@ -113,6 +115,12 @@ struct link_worker *link_worker_start(
 
 /* Takes the operation. Never blocks. */
 void link_worker_push(struct link_worker *worker, struct link_op *op);
+
+/* Whether it may be a subject to publish to: others would make the server close the connection. */
+bool link_subject_is_sendable(struct slice subject);
+
+/* A LINK_OP_ACK, of one with others that follow each other. */
+void link_worker_push_ack(struct link_worker *worker, uint64_t generation, struct slice reply);
 
 /* To be called every second or so: cuts off a server that went silent while connecting. */
 void link_worker_watch(struct link_worker *worker);

@@ -28,7 +28,7 @@
 #define STATUS_LINE_BYTES (sizeof("NATS/1.0\r\n") - 1)
 
 /* A byte below would end the subject early and make the rest a command of its own. */
-static bool subject_is_sendable(struct slice subject)
+bool link_subject_is_sendable(struct slice subject)
 {
 	for (size_t i = 0; i < subject.len; i++)
 		if ((unsigned char)subject.ptr[i] <= ' ' || subject.ptr[i] == 0x7f)
@@ -86,7 +86,7 @@ struct nats_outgoing *nats_outgoing_new(
 	*message = (struct nats_outgoing){.subject_len = subject.len};
 	atomic_init(&message->refs, 1);
 	message->subject = copy_text(&room, subject);
-	message->sendable = subject_is_sendable(subject);
+	message->sendable = link_subject_is_sendable(subject);
 	copy_headers(message, headers, &room);
 	if (body != NULL)
 		message->body = buf_take(body);
@@ -128,7 +128,11 @@ void nats_incoming_free(struct nats_incoming *message)
 {
 	if (message == NULL)
 		return;
-	natsMsg_Destroy(message->message);
+	/* Without a lease it never reached the loop. */
+	if (message->lease == NULL)
+		natsMsg_Destroy(message->message);
+	else
+		link_spent_add(&message->lease->spent, message->message);
 	link_lease_unref(message->lease);
 	free(message);
 }

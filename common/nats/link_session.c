@@ -2,7 +2,9 @@
 /*
  * cnats' own reconnection is off. Messages are written in place (send as soon as possible), since
  * cnats does not report a failed write of its flusher thread, and with a deadline, since a frozen
- * server would otherwise hold the writer for ever.
+ * server would otherwise hold the writer for ever. Where writes are gathered, its flusher makes
+ * them: the connection's last error is looked at after each batch, and pings find out what that
+ * does not tell.
  *
  * cnats' callbacks may come late, even for a connection that is gone. They are given no pointer but
  * a number, which is looked up among the live sessions under one lock: a number that is gone is
@@ -24,7 +26,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define CONNECT_GRACE_MS  2000
 /* Requests go in groups (link_worker.c), and their answers come one by one, but soon. */
 #define GATHER_US         3000
 #define DELIVERIES_END_MS 500 /* where a pool of cnats delivers, its threads do not end */
@@ -58,45 +59,6 @@ static uintptr_t last_tap;
 static pthread_once_t delivery_once = PTHREAD_ONCE_INIT;
 static pthread_key_t delivery; /* of a thread that has brought its last message: its number */
 
-/* --- The fate. */
-
-void link_fate_init(struct link_fate *fate)
-{
-	memset(fate, 0, sizeof(*fate));
-	/* They fail for want of memory only. */
-	if (uv_mutex_init(&fate->lock) != 0 || uv_cond_init(&fate->wake) != 0)
-		abort();
-}
-
-void link_fate_fini(struct link_fate *fate)
-{
-	uv_cond_destroy(&fate->wake);
-	uv_mutex_destroy(&fate->lock);
-}
-
-void link_fate_watch(struct link_fate *fate, const struct link_servers *servers)
-{
-	uint64_t limit_ms = LINK_CONNECT_TIMEOUT_MS * servers->count + CONNECT_GRACE_MS;
-	bool is_late;
-
-	uv_mutex_lock(&fate->lock);
-	is_late = fate->connecting_ms != 0 && clock_mono_ms() - fate->connecting_ms > limit_ms;
-	fate->cut = fate->cut || is_late;
-	uv_mutex_unlock(&fate->lock);
-	if (is_late)
-		link_servers_cut(servers);
-}
-
-/* The first reason given is the cause, what follows its consequences. */
-static void lose(struct link_fate *fate, const char *why)
-{
-	uv_mutex_lock(&fate->lock);
-	if (fate->lost[0] == '\0')
-		snprintf(fate->lost, sizeof(fate->lost), "%s", why);
-	uv_cond_signal(&fate->wake);
-	uv_mutex_unlock(&fate->lock);
-}
-
 /* In words that stay the same from one attempt to the next, unlike the random address. */
 static void lose_permission(const struct link_session_options *options)
 {
@@ -104,41 +66,7 @@ static void lose_permission(const struct link_session_options *options)
 
 	snprintf(why, sizeof(why), "permission to subscribe to %s.> is missing",
 		options->inbox_prefix);
-	lose(options->fate, why);
-}
-
-static void set_connecting(struct link_fate *fate, bool is_connecting)
-{
-	uv_mutex_lock(&fate->lock);
-	if (is_connecting) {
-		fate->lost[0] = '\0';
-		fate->closed = false;
-		fate->cut = false;
-		fate->deliveries = 0;
-	}
-	fate->connecting_ms = is_connecting ? clock_mono_ms() : 0;
-	uv_mutex_unlock(&fate->lock);
-}
-
-static bool was_cut(void *arg)
-{
-	struct link_fate *fate = arg;
-	bool cut;
-
-	uv_mutex_lock(&fate->lock);
-	cut = fate->cut;
-	uv_mutex_unlock(&fate->lock);
-	return cut;
-}
-
-static bool is_connecting(struct link_fate *fate)
-{
-	bool connecting;
-
-	uv_mutex_lock(&fate->lock);
-	connecting = fate->connecting_ms != 0;
-	uv_mutex_unlock(&fate->lock);
-	return connecting;
+	link_fate_lose(options->fate, why);
 }
 
 /* --- Numbers given to cnats. */
@@ -227,8 +155,8 @@ static void on_session_error(
 	const struct link_session_options *options, natsStatus status, const char *text)
 {
 	/* While connecting, one refusal is not the last word: see link_connect.c. */
-	if (status == NATS_CONNECTION_AUTH_FAILED && !is_connecting(options->fate))
-		lose(options->fate, "authorization violation");
+	if (status == NATS_CONNECTION_AUTH_FAILED && !link_fate_is_connecting(options->fate))
+		link_fate_lose(options->fate, "authorization violation");
 	else if (status == NATS_NOT_PERMITTED && strcasestr(text, "subscription to") != NULL)
 		lose_permission(options);
 	else if (status == NATS_NOT_PERMITTED)
@@ -269,7 +197,7 @@ static void on_closed(natsConnection *connection, void *closure)
 	if (tap != NULL) {
 		struct link_fate *fate = tap->session->options.fate;
 
-		lose(fate, text);
+		link_fate_lose(fate, text);
 		uv_mutex_lock(&fate->lock);
 		fate->closed = true;
 		uv_cond_signal(&fate->wake);
@@ -319,8 +247,8 @@ static natsStatus connect_now(struct link_session *session, struct buf *why)
 		.on_error = on_error,
 		.on_closed = on_closed,
 		.closure = closure,
-		.was_cut = was_cut,
-		.cut_arg = session->options.fate,
+		.fate = session->options.fate,
+		.gathers_writes = session->options.gathers_writes,
 	};
 
 	return link_connect(&options, &session->connection, why, &session->failure);
@@ -391,14 +319,14 @@ static bool start_answers(struct link_session *session)
 	if (s == NATS_OK)
 		s = natsConnection_FlushTimeout(session->connection, LINK_CONNECT_TIMEOUT_MS);
 	if (s != NATS_OK) {
-		lose(session->options.fate, error_text(s));
+		link_fate_lose(session->options.fate, error_text(s));
 		return false;
 	}
 	s = natsConnection_GetLastError(session->connection, &text);
 	if (s == NATS_NOT_PERMITTED)
 		lose_permission(&session->options);
 	else if (s != NATS_OK)
-		lose(session->options.fate, text);
+		link_fate_lose(session->options.fate, text);
 	return s == NATS_OK;
 }
 
@@ -411,11 +339,11 @@ struct link_session *link_session_open(const struct link_session_options *option
 	session->options = *options;
 	buf_appendf(&session->address, "%s.%016llx", options->inbox_prefix,
 		(unsigned long long)random_u64());
-	set_connecting(options->fate, true);
+	link_fate_set_connecting(options->fate, true);
 	s = connect_now(session, &why);
-	set_connecting(options->fate, false);
+	link_fate_set_connecting(options->fate, false);
 	if (s != NATS_OK) {
-		lose(options->fate, buf_cstr(&why));
+		link_fate_lose(options->fate, buf_cstr(&why));
 	} else {
 		session->connected_ms = clock_mono_ms();
 		session->good = start_answers(session);
@@ -488,11 +416,25 @@ static natsStatus publish(
 	return natsConnection_Publish(connection, message->subject, body, len);
 }
 
+static natsStatus publish_acks(struct link_session *session, const struct buf *replies)
+{
+	const char *reply = replies->ptr;
+	natsStatus s = NATS_OK;
+
+	while (s == NATS_OK && reply < replies->ptr + replies->len) {
+		s = natsConnection_Publish(session->connection, reply, "+ACK", 4);
+		reply += strlen(reply) + 1;
+	}
+	return s;
+}
+
 static natsStatus carry_out(struct link_session *session, const struct link_op *op)
 {
 	switch (op->kind) {
 	case LINK_OP_PUBLISH:
 		return publish(session, op->message, NULL);
+	case LINK_OP_ACK:
+		return publish_acks(session, &op->replies);
 	case LINK_OP_REQUEST:
 		return publish(session, op->message, reply_to(session, 'r', op->id));
 	case LINK_OP_ASK:
@@ -503,6 +445,13 @@ static natsStatus carry_out(struct link_session *session, const struct link_op *
 	return NATS_OK;
 }
 
+static void lose_writer(struct link_session *session, natsStatus s)
+{
+	session->good = false;
+	link_fate_lose(session->options.fate,
+		s == NATS_TIMEOUT ? "the server takes no more data" : "connection lost");
+}
+
 void link_session_execute(struct link_session *session, const struct link_op *op)
 {
 	natsStatus s;
@@ -511,16 +460,25 @@ void link_session_execute(struct link_session *session, const struct link_op *op
 		return;
 	s = carry_out(session, op);
 	/* The loop has checked the size; the server may have lowered its limit since. */
-	if (s == NATS_OK || s == NATS_MAX_PAYLOAD)
-		return;
-	session->good = false;
-	lose(session->options.fate,
-		s == NATS_TIMEOUT ? "the server takes no more data" : "connection lost");
+	if (s != NATS_OK && s != NATS_MAX_PAYLOAD)
+		lose_writer(session, s);
+}
+
+/* What the flusher met. Refused subjects are errors of the connection as well. */
+static void look_at_writes(struct link_session *session)
+{
+	const char *text;
+	natsStatus s = natsConnection_GetLastError(session->connection, &text);
+
+	if (s == NATS_TIMEOUT || s == NATS_IO_ERROR || s == NATS_CONNECTION_CLOSED)
+		lose_writer(session, s);
 }
 
 void link_session_rest(struct link_session *session)
 {
 	link_spent_rest(&session->spent);
+	if (session->good && session->options.gathers_writes)
+		look_at_writes(session);
 }
 
 void link_session_flush(struct link_session *session, int64_t timeout_ms)

@@ -4,30 +4,11 @@
 /*
  * One connection to NATS, from connect to close: what calls cnats and what cnats calls back. It is
  * never repaired: once its fate says that it is lost, it is closed, and another one is made. The
- * link's own thread only, but for link_fate_….
+ * link's own thread only.
  */
+#include "common/nats/link_fate.h"
 #include "common/nats/link_internal.h"
 #include "common/nats/link_security.h"
-#include "common/nats/link_server.h"
-
-/* How a session fares. Its owner waits on `wake` under `lock`, and may share both. */
-struct link_fate {
-	uv_mutex_t lock;
-	uv_cond_t wake;
-	uint64_t connecting_ms;     /* since when, by the monotonic clock; 0: not connecting */
-	bool cut;                   /* by the watchdog, while connecting */
-	bool closed;                /* cnats calls back no more */
-	size_t deliveries;          /* threads of cnats that bring messages */
-	char lost[LINK_TEXT_BYTES]; /* why it has to end; "" while it is good */
-};
-void link_fate_init(struct link_fate *fate);
-void link_fate_fini(struct link_fate *fate);
-
-/*
- * Any thread, every second or so: cuts off a server that went silent in the middle of connecting,
- * which cnats before 3.8 waits for in a busy loop, and without end.
- */
-void link_fate_watch(struct link_fate *fate, const struct link_servers *servers);
 
 struct link_session_options {
 	struct link_fate *fate;
@@ -36,6 +17,7 @@ struct link_session_options {
 	const struct link_security *security;
 	const char *client_name;
 	const char *inbox_prefix;
+	bool gathers_writes;
 	uint64_t generation;
 };
 

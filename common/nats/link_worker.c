@@ -30,12 +30,14 @@ struct link_worker {
 	struct link_security security;
 	char *client_name;
 	char *inbox_prefix;
+	bool gathers_writes;
 	uint64_t generation;
 	struct backoff backoff;
 	char reported[LINK_TEXT_BYTES]; /* the reason posted last; "" while up */
 	struct link_fate fate;          /* of the current session; its lock is over the rest */
 	struct link_op *ops;
 	struct link_op **ops_tail;
+	struct link_op *acks;   /* the last of ops, if it takes further acks */
 	bool is_urgent;         /* an op among them must not wait */
 	uint64_t next_batch_us; /* worker: when others may go */
 	bool stopping;
@@ -128,6 +130,7 @@ static void free_ops(struct link_op *op)
 		struct link_op *next = op->next;
 
 		nats_outgoing_unref(op->message);
+		buf_free(&op->replies);
 		free(op);
 		op = next;
 	}
@@ -140,6 +143,7 @@ static struct link_op *take_ops(struct link_worker *worker)
 
 	worker->ops = NULL;
 	worker->ops_tail = &worker->ops;
+	worker->acks = NULL;
 	worker->is_urgent = false;
 	return ops;
 }
@@ -220,6 +224,7 @@ static void run_session(struct link_worker *worker)
 		.security = &worker->security,
 		.client_name = worker->client_name,
 		.inbox_prefix = worker->inbox_prefix,
+		.gathers_writes = worker->gathers_writes,
 		.generation = ++worker->generation,
 	};
 	struct link_session *session = link_session_open(&options);
@@ -282,6 +287,7 @@ struct link_worker *link_worker_start(
 	link_security_init(&worker->security, options->tls, options->auth);
 	worker->client_name = xstrdup(options->client_name);
 	worker->inbox_prefix = xstrdup(options->inbox_prefix);
+	worker->gathers_writes = options->gathers_writes;
 	worker->backoff = (struct backoff){BACKOFF_FIRST_MS, BACKOFF_LAST_MS, 0};
 	worker->ops_tail = &worker->ops;
 	link_fate_init(&worker->fate);
@@ -291,20 +297,55 @@ struct link_worker *link_worker_start(
 	return worker;
 }
 
+/* The lock is held. */
+static void append_op(struct link_worker *worker, struct link_op *op)
+{
+	op->next = NULL;
+	*worker->ops_tail = op;
+	worker->ops_tail = &op->next;
+	worker->acks = op->kind == LINK_OP_ACK ? op : NULL;
+}
+
 void link_worker_push(struct link_worker *worker, struct link_op *op)
 {
 	bool is_urgent = op->kind == LINK_OP_ASK || op->kind == LINK_OP_SUBSCRIBE;
 	bool was_empty;
 
-	op->next = NULL;
 	uv_mutex_lock(&worker->fate.lock);
 	was_empty = worker->ops == NULL;
-	*worker->ops_tail = op;
-	worker->ops_tail = &op->next;
+	append_op(worker, op);
 	worker->is_urgent = worker->is_urgent || is_urgent;
 	uv_mutex_unlock(&worker->fate.lock);
 	/* After the lock, which the woken thread wants at once. */
 	if (was_empty || is_urgent)
+		uv_cond_signal(&worker->fate.wake);
+}
+
+/* The lock is held. */
+static struct link_op *append_acks(struct link_worker *worker, uint64_t generation)
+{
+	struct link_op *op = xcalloc(1, sizeof(*op));
+
+	op->kind = LINK_OP_ACK;
+	op->generation = generation;
+	append_op(worker, op);
+	return op;
+}
+
+void link_worker_push_ack(struct link_worker *worker, uint64_t generation, struct slice reply)
+{
+	struct link_op *acks;
+	bool was_empty;
+
+	uv_mutex_lock(&worker->fate.lock);
+	was_empty = worker->ops == NULL;
+	acks = worker->acks;
+	if (acks == NULL || acks->generation != generation)
+		acks = append_acks(worker, generation);
+	buf_append(&acks->replies, reply.ptr, reply.len);
+	buf_append_char(&acks->replies, '\0');
+	uv_mutex_unlock(&worker->fate.lock);
+	if (was_empty)
 		uv_cond_signal(&worker->fate.wake);
 }
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 """One run, side by side on the same targets: our poller in each compression mode, Prometheus in agent mode, and a
-bare libcurl loop as the floor; our receiver with each sink beside a bare libcurl PUT; the exposition parser. Prints
-tables and the verdict on the budgets, writes them as JSON and as a plot.
+bare libcurl loop as the floor; our receiver with each sink beside a bare libcurl PUT, and passing a stale backlog; the
+exposition parser. Prints tables and the verdict on the budgets, writes them as JSON and as a plot.
 
 Every phase has a NATS server of its own on memory storage, waits until each target was scraped, and then looks at a
 window of --seconds. CPU is user and system time of all threads of the process.
@@ -25,6 +25,7 @@ import time
 import urllib.request
 
 import measure  # noqa: I001 - it finds the harness
+import backlog
 import bodies
 import latency
 import report
@@ -56,7 +57,7 @@ SINKS = {
     "push_gateway": (lambda url: {"push_gateway": {"url": url}}, "puts"),
 }
 
-PARTS = ("scrapers", "receiver", "worst", "full", "wire", "latency", "parser")
+PARTS = ("scrapers", "receiver", "worst", "full", "wire", "latency", "parser", "stale")
 
 
 def interval_of(targets, options):
@@ -280,6 +281,14 @@ class Bench:
         self.others["publication_ms"] = measure.percentiles(waits[1:])
         self.say("scrape to gateway: " + " / ".join(f"{wait:.1f}" for wait in self.others["publication_ms"]) + " ms")
 
+    def stale(self, size):
+        """A receiver that comes back to a backlog, all of which is older than max_age."""
+        folder = self.new_folder("stale")
+        found = backlog.pass_stale(folder, self.options.build, size)
+        self.others.setdefault("stale", []).append(found)
+        self.say(backlog.one_line(found))
+        shutil.rmtree(folder)
+
     def parser(self):
         corpus = os.path.join(os.environ.get("CORPUS", os.path.join(ROOT, "..", "shared", "corpus")), "good")
         files = [path for path in glob.glob(f"{corpus}/**/*.prom", recursive=True) if os.path.getsize(path) > 4096]
@@ -325,6 +334,9 @@ class Bench:
             self.attempt(self.publication)
         if "parser" in options.parts:
             self.attempt(self.parser)
+        if "stale" in options.parts:
+            for size in backlog.SIZES:
+                self.attempt(self.stale, size)
         if "wire" in options.parts and "delta" in options.modes:
             for every in (1, 4):
                 self.attempt(self.replay, "delta", every, min(REPLAY_TARGETS, largest))

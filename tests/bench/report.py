@@ -111,6 +111,14 @@ class Report:
                  self.receivers)):
             if rows:
                 parts.append(f"### {title}\n\n{how(rows)}")
+        if "stale" in self.others:
+            parts.append("### Passing a backlog older than max_age\n\n" + table(
+                ["", "messages", "B", "a second", "CPU µs a message", "nats-server's", "peak MB"],
+                [line for row in self.others["stale"] for line in (
+                    ["receiver", f"{row['messages']:,}", f"{row['body_bytes']:,}", number(row["per_s"], 0),
+                     number(row["cpu_us"]), number(row["server_us"]), number(row["peak_mb"])],
+                    ["acks alone", f"{row['messages']:,}", f"{row['body_bytes']:,}", number(row["floor_per_s"], 0),
+                     number(row["floor_us"]), number(row["floor_server_us"]), ""])]))
         if "replay" in self.others:
             parts.append("### Bytes over real scrapes\n\n" + table(
                 ["", "apart s", "scrapes", "B a scrape", "gzip body B", "of it"],
@@ -174,6 +182,18 @@ class Report:
                    f"{row['missed']} left out",
                    self.verdict([row["cores"] <= 1 and row["late_ms"][2] <= 1000 and row["missed"] == 0]))
 
+    def budgets_stale(self):
+        for body_bytes, budget in ((1600, 100_000), (9500, 35_000)):
+            what = f"stale messages of {body_bytes / 1000:.1f} kB passed: at least {budget:,} a second"
+            found = [row for row in self.others.get("stale", []) if row["body_bytes"] == body_bytes]
+            if not found:
+                yield what, "", "not measured"
+                continue
+            row = found[0]
+            both_us = row["cpu_us"] + row["server_us"]
+            yield (what, f"{row['per_s']:,.0f} a second; {both_us:.1f} µs CPU with nats-server, {2e6 / both_us:,.0f} a "
+                   "second of two cores", self.verdict([row["per_s"] >= budget]))
+
     def budgets_others(self):
         what = "receiver, fetched to acked, to a Push Gateway stub: at most 0.4 ms a scrape"
         found = self.select(kind="receiver", what="push_gateway")
@@ -191,7 +211,8 @@ class Report:
                if waits else (what, "", "not measured"))
 
     def budgets(self):
-        return [*self.budgets_scrape(), *self.budgets_wire(), *self.budgets_full(), *self.budgets_others()]
+        return [*self.budgets_scrape(), *self.budgets_wire(), *self.budgets_full(), *self.budgets_stale(),
+                *self.budgets_others()]
 
     # The whole
 

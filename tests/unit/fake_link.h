@@ -182,6 +182,16 @@ void nats_link_publish(struct nats_link *link, struct nats_outgoing *message)
 		SLICE_FMT(buf_slice(&message->body)));
 }
 
+bool nats_link_ack(struct nats_link *link, struct slice reply)
+{
+	if (!link->is_up)
+		return false;
+	link->published++;
+	buf_clear(&link->publishes);
+	buf_appendf(&link->publishes, "%.*s +ACK", SLICE_FMT(reply));
+	return true;
+}
+
 uint64_t nats_link_request(struct nats_link *link, struct nats_outgoing *message,
 	int64_t timeout_ms, nats_reply_callback callback, void *arg)
 {

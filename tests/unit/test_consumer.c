@@ -27,7 +27,7 @@
 	"}"
 #define NO_DURABLE  ERROR(404, 10014, "consumer not found")
 #define NO_STREAM   ERROR(404, 10059, "stream not found")
-#define BATCH       500
+#define BATCH       5000
 #define MAX_BACKOFF 5000
 #define SILENCE     9000
 #define BEAT        3000
@@ -323,7 +323,7 @@ static void test_pull_request(void **state)
 	fake_link.max_payload = 8 << 20;
 	open_bound(GOOD(CREATED1, 0));
 	assert_asks(NEXT);
-	assert_asks("\"batch\":500");
+	assert_asks("\"batch\":5000");
 	assert_asks("\"max_bytes\":16777216");
 	assert_asks("\"expires\":30000000000");
 	assert_asks("\"idle_heartbeat\":3000000000");

@@ -232,11 +232,59 @@ static void test_consume(void **state)
 	close_link(&f);
 }
 
+static void send_to(struct fixture *f, const char *subject)
+{
+	struct nats_outgoing *message = message_of(subject, "x");
+
+	nats_link_publish(f->link, message);
+	nats_outgoing_unref(message);
+}
+
+/* What is acknowledged in one go, with something else sent in between and rubbish refused. */
+static void test_acks(void **state)
+{
+	struct fixture f;
+	struct nats_inbox *inbox;
+	struct js_consumer_info info;
+	struct err err;
+	char id[2] = "a";
+
+	(void)state;
+	open_all(&f);
+	create_stream(&f);
+	publish(&f, id, 10);
+	create_consumer(&f, 0);
+	for (id[0] = 'b'; id[0] <= 'h'; id[0]++)
+		publish(&f, id, 10);
+	inbox = nats_inbox_open(f.link, on_inbox, on_inbox_denied, &f);
+	pull(&f, inbox, NEXT, 8);
+	for (size_t i = 0; i < 8; i++) {
+		if (i == 4)
+			send_to(&f, "unit.scrape.a");
+		assert_true(nats_link_ack(f.link, nats_incoming_reply(f.received[i])));
+		assert_false(nats_link_ack(f.link, SLICE("not a subject")));
+	}
+	/* The server takes acks in its own time. What was sent in between may have come as well. */
+	for (int tries = 0; tries < 200; tries++) {
+		api(&f, "$JS.API.CONSUMER.INFO.UNIT.unit_sink", NULL);
+		assert_int_equal(js_consumer_info_parse(&info, buf_slice(&f.body), &err), 0);
+		if (info.num_ack_pending <= 1)
+			break;
+	}
+	assert_true(info.delivered_consumer_seq >= 8);
+	assert_in_range(info.num_ack_pending, 0, 1);
+	free_received(&f);
+	nats_inbox_close(inbox);
+	delete_stream(&f);
+	close_link(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_publish),
 		cmocka_unit_test(test_consume),
+		cmocka_unit_test(test_acks),
 	};
 
 	return cmocka_run_group_tests(tests, setup_server, teardown_server);
