@@ -494,18 +494,18 @@ static void test_paused(void **state)
 	(void)state;
 	begin_as("all");
 	open_publisher(true);
-	send_from(1, 1600);
-	RUN_UNTIL(test.acked == 1600);
+	send_from(1, 16000);
+	RUN_UNTIL(test.acked == 16000);
 	open_consumer();
 	RUN_UNTIL(test.received_count > 0);
 	consumer_pause(test.consumer, true);
 	run_for(500);
 	before = test.received_count;
-	assert_true(before < 1600);
+	assert_true(before < 16000);
 	run_for(500);
 	assert_int_equal(test.received_count, before);
 	consumer_pause(test.consumer, false);
-	RUN_UNTIL(test.received_count == 1600);
+	RUN_UNTIL(test.received_count == 16000);
 }
 
 static void test_durable_contradicts(void **state)
