@@ -27,7 +27,7 @@ say = @echo "  $(1)  $(patsubst $(B)/%,%,$@)"; $(2)
 endif
 
 B         := build/$(V)
-LIBRARIES := libnats libcurl libuv yaml-0.1 jansson libmicrohttpd libzstd libdeflate
+LIBRARIES := libnats libcurl libuv yaml-0.1 jansson libmicrohttpd libzstd libdeflate libssl libcrypto libcrypt
 FLAGS_release := -O2 -g
 FLAGS_debug   := -O0 -g3
 FLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -53,13 +53,13 @@ LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES))
 
 # What `make deps` installs: to build, to test and format, and the servers that demo and tests run.
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-dev libuv1-dev libyaml-dev \
-                   libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev uthash-dev \
+                   libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev libssl-dev libcrypt-dev uthash-dev \
                    libcmocka-dev clang libclang-rt-dev clang-format valgrind python3 python3-pytest python3-pytest-xdist python3-yaml \
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter
 # Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
-                   jansson-devel libmicrohttpd-devel libzstd-devel libdeflate-devel uthash-devel \
+                   jansson-devel libmicrohttpd-devel libzstd-devel libdeflate-devel openssl-devel libxcrypt-devel uthash-devel \
                    libcmocka-devel clang compiler-rt clang-tools-extra valgrind python3 python3-pytest python3-pytest-xdist \
                    python3-pyyaml nats-server golang-github-prometheus node-exporter
 
@@ -173,6 +173,8 @@ install: all
 	install -m 0755 $(DAEMONS) $(DESTDIR)$(PREFIX)/bin
 	install -m 0644 README.md LICENSE docs/*.md common/wire.md $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams
 	install -m 0644 etc/poller.yaml etc/receiver.yaml $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples
+	install -d $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples/nats
+	install -m 0644 etc/nats/* $(DESTDIR)$(PREFIX)/share/doc/prometheus-streams/examples/nats
 
 clean:
 	rm -rf build

@@ -30,11 +30,15 @@ struct poller {
 
 static int init_targets(struct poller *poller, const struct settings *settings, struct err *err)
 {
-	int port = daemon_monitor_port(poller->daemon);
+	const struct self_access access = {
+		.port = daemon_monitor_port(poller->daemon),
+		.is_tls = daemon_monitor_is_tls(poller->daemon),
+		.header = daemon_monitor_header(poller->daemon),
+	};
 
-	poller->has_self = port != 0;
+	poller->has_self = access.port != 0;
 	if (poller->has_self)
-		self_init(&poller->self, settings, port);
+		self_init(&poller->self, settings, &access);
 	if (target_list_init(&poller->targets, settings,
 		    poller->has_self ? &poller->self.job : NULL, daemon_metrics(poller->daemon),
 		    err) < 0) {
@@ -52,13 +56,18 @@ static void open_link(struct poller *poller, const struct settings *settings, co
 			     ? xstrdup(client_id)
 			     : xasprintf("prometheus-streams-poller %s", settings->identity);
 	char *inbox = xasprintf("_INBOX_poller_%s", token);
+	struct nats_tls tls;
 	const struct nats_link_options options = {
 		.urls = &settings->poller_stream.urls,
+		.tls = &tls,
+		.auth = &settings->poller_stream.auth,
 		.client_name = name,
 		.inbox_prefix = inbox,
 	};
 
+	settings_nats_tls(settings, &settings->poller_stream, &tls);
 	poller->link = nats_link_open(daemon_loop(poller->daemon), &options);
+	settings_nats_tls_fini(&tls);
 	free(inbox);
 	free(name);
 }
@@ -218,6 +227,9 @@ static void collect(void *state)
 		metrics_plain(metrics, PM_NATS_CONNECTS), (double)nats_link_connects(poller->link));
 	series_set(metrics_plain(metrics, PM_NATS_VIOLATIONS),
 		(double)nats_link_violations(poller->link));
+	for (enum nats_failure i = 0; i < NATS_FAILURE_COUNT; i++)
+		series_set(metrics_series(metrics, PM_NATS_FAILURES, nats_failure_name(i)),
+			(double)nats_link_failures(poller->link, i));
 }
 
 int main(int argc, char **argv)

@@ -8,6 +8,7 @@
 #include "poller/scraper.h"
 
 #include "common/core/clock.h"
+#include "common/loop/fetch_client.h"
 #include "poller/agenda.h"
 #include "poller/metrics.h"
 #include "poller/outages.h"
@@ -29,6 +30,7 @@ struct slot {
 struct scraper {
 	struct scraper_options options;
 	struct fetch *fetch;
+	struct fetch_client **clients; /* by index of the job; NULL where none is needed */
 	uv_timer_t timer;
 	struct agenda agenda; /* of slots, by clock_mono_ms */
 	struct slot *slots;
@@ -99,6 +101,7 @@ static void scrape_target(struct slot *slot, int64_t until_next_ms)
 		.timeout_ms = timeout_of(job->settings, until_next_ms),
 		.body_limit_bytes = job->body_limit_bytes,
 		.follow_redirects = true,
+		.client = scraper->clients[job - scraper->options.targets->jobs],
 	};
 
 	if (slot->running != NULL) {
@@ -180,6 +183,10 @@ struct scraper *scraper_open(const struct scraper_options *options)
 	scraper->lateness = metrics_plain(options->metrics, PM_LATENESS_SECONDS);
 	scraper->skipped = metrics_plain(options->metrics, PM_SKIPPED);
 	scraper->fetch = fetch_open(options->loop, &fetch_options);
+	scraper->clients = xcalloc(options->targets->job_count, sizeof(struct fetch_client *));
+	for (size_t i = 0; i < options->targets->job_count; i++)
+		scraper->clients[i] =
+			fetch_client_new(scraper->fetch, &options->targets->jobs[i].settings->http);
 	uv_timer_init(options->loop, &scraper->timer);
 	scraper->timer.data = scraper;
 	fill_agenda(scraper);
@@ -207,6 +214,7 @@ static void on_part_closed(struct scraper *scraper)
 		return;
 	agenda_fini(&scraper->agenda);
 	free(scraper->slots);
+	free(scraper->clients);
 	free(scraper);
 	on_closed(arg);
 }

@@ -18,13 +18,29 @@ static const char *host_to_reach(const char *monitor_address)
 	return monitor_address;
 }
 
-static char *metrics_url(const char *monitor_address, int port)
+static char *metrics_url(const char *monitor_address, const struct self_access *access)
 {
 	const char *host = host_to_reach(monitor_address);
 	bool is_ipv6 = strchr(host, ':') != NULL;
 
-	return xasprintf(
-		"http://%s%s%s:%d/metrics", is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", port);
+	return xasprintf("%s://%s%s%s:%d/metrics", access->is_tls ? "https" : "http",
+		is_ipv6 ? "[" : "", host, is_ipv6 ? "]" : "", access->port);
+}
+
+/* It is this very process: there is nobody to be verified. */
+static void secure(struct self *self, const struct self_access *access)
+{
+	struct http_client_settings *http = &self->job.http;
+
+	http->tls.present = access->is_tls;
+	http->tls.insecure_skip_verify = access->is_tls;
+	if (access->header == NULL)
+		return;
+	self->secret = xstrdup(access->header);
+	self->header = (struct http_header_settings){
+		.name = (char *)"Authorization", .secrets = {&self->secret, 1}};
+	http->headers = &self->header;
+	http->header_count = 1;
 }
 
 static int64_t at_most(int64_t value, int64_t bound)
@@ -32,10 +48,11 @@ static int64_t at_most(int64_t value, int64_t bound)
 	return value < bound ? value : bound;
 }
 
-void self_init(struct self *self, const struct settings *settings, int port)
+void self_init(struct self *self, const struct settings *settings, const struct self_access *access)
 {
+	*self = (struct self){.secret = NULL};
 	self->target = (struct target_settings){
-		.url = metrics_url(settings->monitor_address, port),
+		.url = metrics_url(settings->monitor_address, access),
 		.instance = xstrdup(settings->identity),
 	};
 	self->job = (struct job_settings){
@@ -46,10 +63,12 @@ void self_init(struct self *self, const struct settings *settings, int port)
 		.targets = &self->target,
 		.target_count = 1,
 	};
+	secure(self, access);
 }
 
 void self_fini(struct self *self)
 {
+	free(self->secret);
 	free(self->job.name);
 	free(self->target.url);
 	free(self->target.instance);

@@ -12,10 +12,20 @@
 struct self {
 	struct job_settings job;
 	struct target_settings target;
+	struct http_header_settings header; /* where the monitor port wants to know who asks */
+	char *secret;
 };
 
-/* `port` is the monitor port bound. `self` must not move until fini. */
-void self_init(struct self *self, const struct settings *settings, int port);
+/* How the monitor port is reached by its own process. */
+struct self_access {
+	int port;           /* the one bound */
+	bool is_tls;        /* by a certificate that need not be for this address */
+	const char *header; /* its Authorization; NULL: none needed */
+};
+
+/* `self` must not move until fini. */
+void self_init(
+	struct self *self, const struct settings *settings, const struct self_access *access);
 void self_fini(struct self *self);
 
 #endif

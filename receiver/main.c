@@ -23,13 +23,18 @@ static void open_link(struct receiver *receiver, const struct settings *settings
 	const struct stream_settings *stream = &settings->receiver_stream;
 	char *name = xasprintf("prometheus-streams-receiver %s", stream->client_id);
 	char *inbox = xasprintf("_INBOX_%s", stream->client_id);
+	struct nats_tls tls;
 	const struct nats_link_options options = {
 		.urls = &stream->urls,
+		.tls = &tls,
+		.auth = &stream->auth,
 		.client_name = name,
 		.inbox_prefix = inbox,
 	};
 
+	settings_nats_tls(settings, stream, &tls);
 	receiver->link = nats_link_open(daemon_loop(receiver->daemon), &options);
+	settings_nats_tls_fini(&tls);
 	free(inbox);
 	free(name);
 }
@@ -137,6 +142,9 @@ static void collect(void *state)
 		(double)nats_link_connects(receiver->link));
 	series_set(metrics_plain(metrics, RM_NATS_VIOLATIONS),
 		(double)nats_link_violations(receiver->link));
+	for (enum nats_failure i = 0; i < NATS_FAILURE_COUNT; i++)
+		series_set(metrics_series(metrics, RM_NATS_FAILURES, nats_failure_name(i)),
+			(double)nats_link_failures(receiver->link, i));
 }
 
 int main(int argc, char **argv)

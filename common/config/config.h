@@ -45,9 +45,11 @@ enum config_flag {
 	CONFIG_SINGLE = 1 << 6,  /* CONFIG_LIST: a mapping is a list of one */
 	CONFIG_ALIAS = 1 << 7,   /* another way to write something: parsed, never printed */
 	CONFIG_INHERIT = 1 << 8, /* not given: as the row of this name in the root's table */
+	CONFIG_HIDDEN = 1 << 9,  /* a secret as a whole: shown as CONFIG_MASK */
 };
 
 #define CONFIG_NOWHERE      SIZE_MAX
+#define CONFIG_MASK         "xxxxx"
 #define CONFIG_MAX_PROBLEMS 1000 /* told one by one; the rest are counted */
 
 struct config_table;

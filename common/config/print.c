@@ -20,9 +20,14 @@ static const void *member_of(const struct config_key *key, const void *value)
 static void print_text(
 	const struct config_key *key, const char *text, const struct printing *printing)
 {
-	char *shown =
-		printing->mask && (key->flags & CONFIG_SECRET) ? url_redact(text) : xstrdup(text);
+	char *shown;
 
+	if (printing->mask && (key->flags & CONFIG_HIDDEN))
+		shown = xstrdup(CONFIG_MASK);
+	else if (printing->mask && (key->flags & CONFIG_SECRET))
+		shown = url_redact(text);
+	else
+		shown = xstrdup(text);
 	if (config_type_is_plain(key->type))
 		yaml_write_plain(printing->writer, shown);
 	else

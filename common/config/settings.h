@@ -17,6 +17,68 @@ enum settings_compression { COMPRESSION_PASSTHROUGH, COMPRESSION_GZIP, COMPRESSI
 enum settings_storage { STORAGE_FILE, STORAGE_MEMORY };
 enum settings_discard { DISCARD_OLD, DISCARD_NEW };
 
+/* A secret, given as it is or by a file that holds it; neither: none. */
+struct secret_settings {
+	char *value, *file;
+};
+
+enum settings_tls_scheme { TLS_SCHEME_MANUAL, TLS_SCHEME_FILE, TLS_SCHEME_PUPPET };
+
+/* `tls`, of a stream or of both: as written. What it comes to is told by settings_nats_tls. */
+struct nats_tls_settings {
+	bool present;
+	struct yaml_position position;
+	enum settings_tls_scheme scheme; /* file is the original's other word for manual */
+	char *identity, *ssl_dir;        /* puppet: what the paths are made of */
+	char *ca, *cert, *key;           /* paths; of the key also the key itself */
+	char *server_name;
+	bool insecure_skip_verify;
+};
+
+/* How a stream's connection says who it is; at most one way, besides a certificate. */
+struct nats_auth_settings {
+	char *user;
+	struct secret_settings password, token, nkey_seed, credentials;
+};
+
+/* How HTTP requests are secured, in Prometheus' words; of a job and of a sink. */
+struct tls_config_settings {
+	bool present;
+	struct yaml_position position;
+	struct secret_settings ca, cert, key; /* PEM */
+	char *server_name;
+	bool insecure_skip_verify;
+};
+
+struct basic_auth_settings {
+	bool present;
+	struct yaml_position position;
+	char *username;
+	struct secret_settings password;
+};
+
+struct authorization_settings {
+	bool present;
+	struct yaml_position position;
+	char *type;
+	struct secret_settings credentials;
+};
+
+struct http_header_settings {
+	char *name;
+	struct yaml_position position;
+	struct string_list values, secrets, files;
+};
+
+struct http_client_settings {
+	struct tls_config_settings tls;
+	struct basic_auth_settings basic_auth;
+	struct authorization_settings authorization;
+	struct http_header_settings *headers;
+	size_t header_count;
+	char *proxy_url; /* may hold credentials */
+};
+
 /* poller_stream and receiver_stream. */
 struct stream_settings {
 	bool present;
@@ -35,6 +97,8 @@ struct stream_settings {
 	int64_t max_bytes;            /* -1: no limit */
 	int64_t duplicate_window_ms;
 	int64_t replicas;
+	struct nats_tls_settings tls;
+	struct nats_auth_settings auth;
 };
 
 struct push_gateway_settings {
@@ -47,6 +111,7 @@ struct push_gateway_settings {
 	int64_t timeout_ms;
 	int64_t survey_interval_ms; /* 0: only at the start and after failures */
 	bool utf8_names;
+	struct http_client_settings http;
 };
 
 /* A query parameter: one name, its values in order. */
@@ -93,6 +158,7 @@ struct job_settings {
 	size_t param_count;
 	uint64_t body_size_limit_bytes; /* decoded; 0: no limit */
 	bool honor_labels;
+	struct http_client_settings http;
 	struct target_settings *targets; /* of both spellings below, in that order */
 	size_t target_count;
 	struct written_target *written_targets;
@@ -119,7 +185,8 @@ struct settings {
 	int64_t max_age_ms; /* 0: off */
 	enum settings_compression compression;
 	char *monitor_address;
-	int monitor_port; /* 0: none */
+	int monitor_port;      /* 0: none */
+	char *web_config_file; /* of the monitor port; NULL: open to anybody */
 	int64_t shutdown_timeout_ms;
 	uint64_t queue_bytes;       /* poller: scrapes waiting for NATS */
 	int64_t max_unacked;        /* poller: publishes without a PubAck */
@@ -128,6 +195,7 @@ struct settings {
 	int64_t max_targets_per_publisher;
 	uint64_t max_publisher_bytes;
 	struct stream_settings poller_stream, receiver_stream;
+	struct nats_tls_settings tls; /* of the stream that has none of its own */
 	struct push_gateway_settings *push_gateways;
 	size_t push_gateway_count;
 	struct job_settings *jobs;
@@ -153,6 +221,18 @@ void settings_describe(const struct settings *settings, enum settings_role role,
 /* --print-config: YAML that loads to the same settings, every key with its effective value, secrets
  * as url_redact shows them. */
 void settings_print(const struct settings *settings, struct buf *out);
+
+/* The files and rules of a stream's TLS, worked out; freed by settings_nats_tls_fini. */
+struct nats_tls {
+	bool wanted;       /* false: TLS only where the URL or the server asks for it */
+	char *ca;          /* a path; NULL: the system's */
+	char *cert, *key;  /* paths, or both NULL; a key may be the key itself */
+	char *server_name; /* expected in the certificate; NULL: the host connected to */
+	bool is_unverified;
+};
+void settings_nats_tls(const struct settings *settings, const struct stream_settings *stream,
+	struct nats_tls *tls);
+void settings_nats_tls_fini(struct nats_tls *tls);
 
 /* The durable's name of a sink: <client_id>_<sink>, or <client_id>_<sink>_<suffix>, where the
  * suffix is "legacy" or the token (wire_escape) of a publisher. To be freed by the caller. */

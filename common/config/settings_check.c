@@ -113,6 +113,7 @@ void check_poller_stream(struct config_object *object)
 	settle_duplicate_window(object);
 	check_limits(object);
 	warn_without_create(object);
+	check_nats_auth(object);
 }
 
 static void check_filter(struct config_object *object)
@@ -141,6 +142,7 @@ void check_receiver_stream(struct config_object *object)
 	if (config_state(object, "legacy") == CONFIG_ABSENT)
 		stream->legacy = older_spelling;
 	check_filter(object);
+	check_nats_auth(object);
 }
 
 /* Reports each name that was there before. */

@@ -26,6 +26,16 @@ int check_scheme(const char *scheme, struct err *err);
 int check_metrics_path(const char *path, struct err *err);
 int check_ip_address(const char *address, struct err *err);
 
+int check_path(const char *path, struct err *err);
+
+/* Of connections (settings_security.c). */
+extern const struct config_table nats_tls_table;
+extern const struct config_table tls_config_table, basic_auth_table, authorization_table,
+	http_header_table;
+int check_proxy_url(const char *url, struct err *err);
+void check_http_client(struct config_object *object); /* of what has HTTP_CLIENT_KEYS */
+void check_nats_auth(struct config_object *object);   /* of a stream_settings */
+
 /* Of whole structs (settings_check.c, settings_jobs.c). */
 void check_settings(struct config_object *object);
 void check_global(struct config_object *object);

@@ -329,6 +329,7 @@ void check_job(struct config_object *object)
 	struct making making = {.config = object->config, .job = object->value};
 
 	check_job_name(object);
+	check_http_client(object);
 	settle_times(object);
 	warn_of_age(object);
 	settle_params(object);

@@ -5,20 +5,15 @@
  * samples in etc/ are tested against these rows.
  */
 #include "common/config/settings_internal.h"
+#include "common/config/settings_security.h"
 
-#define MB            (INT64_C(1) << 20)
-#define GB            (INT64_C(1) << 30)
-#define MINUTE_MS     INT64_C(60000)
-#define HOUR_MS       (60 * MINUTE_MS)
-#define NAME_MAX_LEN  64 /* of what durables are named after: NATS takes 255 bytes in all */
-#define FOR_POLLER    SETTINGS_AUDIENCE(SETTINGS_FOR_POLLER)
-#define FOR_RECEIVER  SETTINGS_AUDIENCE(SETTINGS_FOR_RECEIVER)
-#define COUNTED(s, m) .count_offset = offsetof(s, m)
-#define KEYS(rows)    .keys = (rows), .key_count = ARRAY_LEN(rows)
-#define NO_NAME       .name_offset = CONFIG_NOWHERE
-#define NO_POSITION   .position_offset = CONFIG_NOWHERE
-#define NO_PRESENT    .present_offset = CONFIG_NOWHERE
-#define POSITION(s)   .position_offset = offsetof(s, position)
+#define MB           (INT64_C(1) << 20)
+#define GB           (INT64_C(1) << 30)
+#define MINUTE_MS    INT64_C(60000)
+#define HOUR_MS      (60 * MINUTE_MS)
+#define NAME_MAX_LEN 64 /* of what durables are named after: NATS takes 255 bytes in all */
+#define FOR_POLLER   SETTINGS_AUDIENCE(SETTINGS_FOR_POLLER)
+#define FOR_RECEIVER SETTINGS_AUDIENCE(SETTINGS_FOR_RECEIVER)
 
 static const char *const compressions[] = {"passthrough", "gzip", "zstd", NULL};
 static const char *const storages[] = {"file", "memory", NULL};
@@ -171,6 +166,7 @@ static const struct config_key job_keys[] = {
 		.flags = CONFIG_INHERIT,
 		.help = "Whether a label of the scraped series wins over the target's label of the "
 			"same name; otherwise it is kept as `exported_<name>`."},
+	HTTP_CLIENT_KEYS(struct job_settings),
 	{.name = "targets",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct job_settings, written_targets),
@@ -263,6 +259,7 @@ static const struct config_table global_table = {
 
 static const struct config_key poller_stream_keys[] = {
 	STREAM_KEYS,
+	NATS_SECURITY_KEYS,
 	{.name = "client_id",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct stream_settings, client_id),
@@ -339,6 +336,7 @@ static const struct config_table poller_stream_table = {
 
 static const struct config_key receiver_stream_keys[] = {
 	STREAM_KEYS,
+	NATS_SECURITY_KEYS,
 	{.name = "client_id",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct stream_settings, client_id),
@@ -430,6 +428,7 @@ static const struct config_key push_gateway_keys[] = {
 		.help = "Whether quoted (UTF-8) names are pushed as they are, for gateways from "
 			"1.11 "
 			"on with `--push.enable-utf8-names`; else in `U__` escaping."},
+	HTTP_CLIENT_KEYS(struct push_gateway_settings),
 };
 
 static const struct config_table push_gateway_table = {
@@ -439,6 +438,7 @@ static const struct config_table push_gateway_table = {
 	POSITION(struct push_gateway_settings),
 	NO_NAME,
 	NO_PRESENT,
+	.check = check_http_client,
 };
 
 static const struct config_key settings_keys[] = {
@@ -484,6 +484,10 @@ static const struct config_key settings_keys[] = {
 		.help = "Where /metrics, /-/healthy and /-/ready are served; a poller with a "
 			"monitor "
 			"port also scrapes itself. 0 is none."},
+	FILE_KEY("web_config_file", struct settings, web_config_file,
+		"A file in the format of Prometheus' web.config.file, with TLS "
+		"(tls_server_config: cert_file, key_file) and users (basic_auth_users, with bcrypt "
+		"hashes) of the monitor port. Read at the start."),
 	{.name = "shutdown_timeout",
 		.type = CONFIG_DURATION,
 		CONFIG_AT(struct settings, shutdown_timeout_ms),
@@ -624,6 +628,11 @@ static const struct config_key settings_keys[] = {
 			"their scrapes waiting or on their way, and its groups at the gateway. "
 			"Beyond it what arrives is dropped and counted. All publishers together "
 			"get eight times as much, then each an equal part."},
+	{.name = "tls",
+		.type = CONFIG_SECTION,
+		CONFIG_AT(struct settings, tls),
+		.table = &nats_tls_table,
+		.help = "TLS of the connections to NATS, where a stream has no `tls` of its own."},
 	{.name = "poller_stream",
 		.type = CONFIG_SECTION,
 		CONFIG_AT(struct settings, poller_stream),

@@ -202,3 +202,11 @@ int check_ip_address(const char *address, struct err *err)
 		return 0;
 	return err_setf(err, "\"%.80s\" is no IP address (0.0.0.0 is every one)", address);
 }
+
+int check_path(const char *path, struct err *err)
+{
+	for (const char *at = path; *at != '\0'; at++)
+		if (iscntrl((unsigned char)*at))
+			return err_setf(err, "a path holds no control characters");
+	return 0;
+}

@@ -8,6 +8,7 @@
 #include "common/core/log.h"
 #include "common/loop/cmdline.h"
 #include "common/loop/httpd.h"
+#include "common/loop/webauth.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -25,6 +26,7 @@ struct daemon {
 	struct settings *settings;
 	struct metrics *metrics;
 	struct httpd *httpd;
+	struct webauth *webauth; /* NULL: the monitor port is open to anybody */
 	uv_loop_t loop;
 	uv_signal_t term, interrupt, hangup;
 	uv_timer_t deadline;
@@ -41,6 +43,16 @@ uv_loop_t *daemon_loop(struct daemon *daemon)
 struct metrics *daemon_metrics(struct daemon *daemon)
 {
 	return daemon->metrics;
+}
+
+const char *daemon_monitor_header(const struct daemon *daemon)
+{
+	return daemon->webauth == NULL ? NULL : webauth_own_header(daemon->webauth);
+}
+
+bool daemon_monitor_is_tls(const struct daemon *daemon)
+{
+	return daemon->webauth != NULL && webauth_cert(daemon->webauth) != NULL;
 }
 
 int daemon_monitor_port(const struct daemon *daemon)
@@ -160,6 +172,9 @@ static void start_closing(struct daemon *daemon)
 	if (daemon->httpd != NULL)
 		httpd_close(daemon->httpd, NULL, NULL);
 	daemon->httpd = NULL;
+	if (daemon->webauth != NULL)
+		webauth_close(daemon->webauth, NULL, NULL);
+	daemon->webauth = NULL;
 	if (daemon->state != NULL)
 		daemon->program->close(daemon->state);
 	else
@@ -266,8 +281,13 @@ static int open_monitor(struct daemon *daemon, struct err *err)
 
 	if (settings->monitor_port == 0)
 		return 0;
-	daemon->httpd = httpd_open(&daemon->loop, settings->monitor_address, settings->monitor_port,
-		routes, daemon, err);
+	if (settings->web_config_file != NULL) {
+		daemon->webauth = webauth_load(&daemon->loop, settings->web_config_file, err);
+		if (daemon->webauth == NULL)
+			return err_wrapf(err, "web_config_file");
+	}
+	daemon->httpd = httpd_open_secured(&daemon->loop, settings->monitor_address,
+		settings->monitor_port, routes, daemon, daemon->webauth, err);
 	if (daemon->httpd == NULL)
 		return err_wrapf(err, "monitor_port");
 	return 0;

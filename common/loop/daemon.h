@@ -56,6 +56,9 @@ int daemon_main(const struct daemon_program *program, int argc, char **argv);
 uv_loop_t *daemon_loop(struct daemon *daemon);
 struct metrics *daemon_metrics(struct daemon *daemon);
 int daemon_monitor_port(const struct daemon *daemon); /* the port bound; 0 without a monitor port */
+/* The Authorization header for requests of this process to its monitor port; NULL: none needed. */
+const char *daemon_monitor_header(const struct daemon *daemon);
+bool daemon_monitor_is_tls(const struct daemon *daemon);
 void daemon_drained(struct daemon *daemon);
 void daemon_closed(struct daemon *daemon);
 

@@ -11,6 +11,7 @@
  * a few idle ones; connections live in the multi handles. At the end of each transfer libcurl walks
  * all connections of the multi handle, so that there are several of them, and a host has its own.
  */
+#include "common/loop/fetch_client.h"
 #include "common/loop/fetch_internal.h"
 
 #include "common/core/clock.h"
@@ -45,6 +46,8 @@ struct fetch {
 	struct fetch_list running, refused, idle;
 	size_t running_count, idle_count;
 	char *user_agent;
+	struct fetch_clients *clients;
+	uv_loop_t *loop;
 	bool is_closing;
 	int open_handles;
 	void (*on_closed)(void *arg);
@@ -85,6 +88,8 @@ static void free_transfer(struct fetch_transfer *transfer)
 {
 	curl_easy_cleanup(transfer->easy);
 	curl_slist_free_all(transfer->headers);
+	curl_slist_free_all(transfer->connect_to);
+	fetch_material_unref(transfer->material);
 	buf_free(&transfer->result.body);
 	free(transfer);
 }
@@ -106,7 +111,8 @@ static void recycle(struct fetch_transfer *transfer)
 {
 	struct fetch *fetch = transfer->fetch;
 
-	if (fetch->is_closing || fetch->idle_count >= MAX_IDLE_EASIES || !is_as_new(transfer)) {
+	if (fetch->is_closing || fetch->idle_count >= MAX_IDLE_EASIES ||
+		transfer->material != NULL || !is_as_new(transfer)) {
 		free_transfer(transfer);
 		return;
 	}
@@ -307,6 +313,8 @@ struct fetch_transfer *fetch_start(struct fetch *fetch, const struct fetch_reque
 	assert(!fetch->is_closing);
 	transfer = new_transfer(fetch);
 	transfer->shard = shard_of(fetch, request->url);
+	if (request->client != NULL)
+		transfer->material = fetch_client_material(request->client);
 	transfer->callback = callback;
 	transfer->arg = arg;
 	transfer->start_us = clock_mono_us();
@@ -383,6 +391,8 @@ struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 	TAILQ_INIT(&fetch->running);
 	TAILQ_INIT(&fetch->refused);
 	TAILQ_INIT(&fetch->idle);
+	fetch->loop = loop;
+	fetch->clients = fetch_clients_new();
 	fetch->user_agent = options->user_agent != NULL ? xstrdup(options->user_agent) : NULL;
 	must((fetch->epoll_fd = epoll_create1(EPOLL_CLOEXEC)) >= 0);
 	must(uv_poll_init(loop, &fetch->poll, fetch->epoll_fd) == 0);
@@ -393,9 +403,15 @@ struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 	return fetch;
 }
 
-static void on_handle_closed(uv_handle_t *handle)
+struct fetch_client *fetch_client_new(
+	struct fetch *fetch, const struct http_client_settings *settings)
 {
-	struct fetch *fetch = handle->data;
+	return fetch_clients_add(fetch->clients, fetch->loop, settings);
+}
+
+static void on_part_closed(void *part_of)
+{
+	struct fetch *fetch = part_of;
 	void (*on_closed)(void *) = fetch->on_closed;
 	void *arg = fetch->closed_arg;
 
@@ -407,6 +423,11 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(fetch);
 	if (on_closed != NULL)
 		on_closed(arg);
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	on_part_closed(handle->data);
 }
 
 static void free_all(struct fetch_list *list)
@@ -440,4 +461,6 @@ void fetch_close(struct fetch *fetch, void (*on_closed)(void *arg), void *arg)
 	}
 	close_handle(fetch, (uv_handle_t *)&fetch->poll);
 	close_handle(fetch, (uv_handle_t *)&fetch->refusals);
+	fetch->open_handles++;
+	fetch_clients_close(fetch->clients, on_part_closed, fetch);
 }

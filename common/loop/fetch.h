@@ -12,6 +12,7 @@
 
 struct fetch;
 struct fetch_transfer;
+struct fetch_client; /* fetch_client.h */
 
 struct fetch_options {
 	size_t max_idle_connections; /* about so many in all; 0: libcurl's default */
@@ -35,6 +36,7 @@ struct fetch_request {
 	size_t body_limit_bytes; /* of the answer as it comes over the wire; 0:
 				    FETCH_DEFAULT_LIMIT_BYTES */
 	bool follow_redirects;
+	struct fetch_client *client; /* what secures it; NULL: nothing */
 };
 #define FETCH_DEFAULT_LIMIT_BYTES ((size_t)64 << 20)
 

@@ -155,7 +155,7 @@ static bool has_control(const char *text)
 	return false;
 }
 
-static void add_header(struct fetch_transfer *transfer, const char *header)
+void fetch_add_header(struct fetch_transfer *transfer, const char *header)
 {
 	struct curl_slist *longer = curl_slist_append(transfer->headers, header);
 
@@ -175,13 +175,13 @@ static int set_headers(
 			return -1;
 		}
 		has_type |= strncasecmp(request->headers[i], "Content-Type:", 13) == 0;
-		add_header(transfer, request->headers[i]);
+		fetch_add_header(transfer, request->headers[i]);
 	}
 	/* Without a value: leave out what curl would send by itself. */
 	if (has_body)
-		add_header(transfer, "Expect:");
+		fetch_add_header(transfer, "Expect:");
 	if (has_body && !has_type)
-		add_header(transfer, "Content-Type:");
+		fetch_add_header(transfer, "Content-Type:");
 	curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers);
 	return 0;
 }
@@ -217,6 +217,8 @@ int fetch_easy_set_request(struct fetch_transfer *transfer, const struct fetch_r
 		fetch_word_failure(transfer, code);
 		return -1;
 	}
+	if (transfer->material != NULL && fetch_client_apply(transfer, request->url) != 0)
+		return -1;
 	set_method(easy, request, has_body);
 	curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, request->follow_redirects ? 1L : 0L);
 	curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)transfer->timeout_ms);

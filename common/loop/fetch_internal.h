@@ -5,6 +5,7 @@
  * What fetch's own files share: one transfer, how it is told to curl, and its failure in words.
  * Included by nobody else. Loop thread.
  */
+#include "common/config/settings.h"
 #include "common/loop/fetch.h"
 
 #include <curl/curl.h>
@@ -23,6 +24,8 @@ struct fetch_transfer {
 	struct fetch_shard *shard; /* of its host; in no other multi handle */
 	CURL *easy;
 	struct curl_slist *headers;
+	struct curl_slist *connect_to;
+	struct fetch_material *material; /* a reference; NULL without a client */
 	char curl_error[CURL_ERROR_SIZE];
 	fetch_callback callback;
 	void *arg;
@@ -50,5 +53,30 @@ void fetch_word_failure(struct fetch_transfer *transfer, CURLcode code);
 /* Sets the error: control characters replaced, "Like this" begun in lower case, "SSL" left alone.
  */
 void fetch_say(struct fetch_result *result, const char *prefix, const char *text);
+
+/* --- What requests are secured with (fetch_client.c). */
+
+struct fetch_material {
+	size_t refs;
+	const struct http_client_settings *settings;
+	struct buf ca, cert, key; /* PEM */
+	struct string_list headers;
+	struct err error; /* why it cannot be used; "" */
+};
+void fetch_material_unref(struct fetch_material *material);
+
+struct fetch_clients;
+struct fetch_clients *fetch_clients_new(void);
+struct fetch_client *fetch_clients_add(struct fetch_clients *clients, uv_loop_t *loop,
+	const struct http_client_settings *settings);
+void fetch_clients_close(struct fetch_clients *clients, void (*on_closed)(void *arg), void *arg);
+
+/* What it has now; a reference for the caller. */
+struct fetch_material *fetch_client_material(struct fetch_client *client);
+
+/* Sets what transfer->material says. -1: the result says why it cannot be used. */
+int fetch_client_apply(struct fetch_transfer *transfer, const char *url) MUST_CHECK;
+
+void fetch_add_header(struct fetch_transfer *transfer, const char *header);
 
 #endif

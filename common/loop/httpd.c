@@ -7,27 +7,43 @@
 #include "common/loop/httpd.h"
 
 #include "common/core/log.h"
+#include "common/loop/webauth.h"
 
 #include <microhttpd.h>
 
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define MAX_CONNECTIONS         64
 #define CONNECTION_TIMEOUT_S    30
 #define CONNECTION_MEMORY_BYTES ((size_t)32 * 1024)
+#define MAX_AT_ONCE_MS          64
 #define LISTEN_BACKLOG          64
 #define DEFAULT_CONTENT_TYPE    "text/plain; charset=utf-8"
 
+#define TLS_PRIORITIES "NORMAL:-VERS-TLS1.0:-VERS-TLS1.1"
+
+/* One request, between its head and the answer. */
+struct request {
+	struct httpd *httpd;
+	struct MHD_Connection *connection;
+	bool is_judged, is_judging, may_pass;
+	TAILQ_ENTRY(request) entry; /* while it is judged */
+};
+
 struct httpd {
+	struct webauth *auth;
+	TAILQ_HEAD(, request) judging;
 	struct MHD_Daemon *daemon;
 	const struct httpd_route *routes;
 	void *arg;
 	int port;
-	bool has_left; /* somebody, since last asked */
+	bool has_left;       /* somebody, since last asked */
+	uint64_t at_once_ms; /* what "at once" is put off by */
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int open_handles;
@@ -39,14 +55,26 @@ static void run(struct httpd *httpd);
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
+	struct httpd *httpd = poll->data;
+
 	(void)status;
 	(void)events;
-	run(poll->data);
+	httpd->at_once_ms = 0;
+	run(httpd);
 }
 
+/*
+ * While a client takes its time over a TLS handshake, libmicrohttpd always wants to run again at
+ * once: the loop would do nothing else. What comes in meanwhile, the descriptor tells.
+ */
 static void on_timer(uv_timer_t *timer)
 {
-	run(timer->data);
+	struct httpd *httpd = timer->data;
+
+	httpd->at_once_ms = httpd->at_once_ms == 0               ? 1
+			    : httpd->at_once_ms < MAX_AT_ONCE_MS ? httpd->at_once_ms * 2
+								 : MAX_AT_ONCE_MS;
+	run(httpd);
 }
 
 static void run(struct httpd *httpd)
@@ -59,7 +87,8 @@ static void run(struct httpd *httpd)
 		MHD_run(httpd->daemon);
 	} while (httpd->has_left);
 	if (MHD_get_timeout(httpd->daemon, &timeout_ms) == MHD_YES)
-		uv_timer_start(&httpd->timer, on_timer, timeout_ms, 0);
+		uv_timer_start(&httpd->timer, on_timer,
+			timeout_ms > httpd->at_once_ms ? timeout_ms : httpd->at_once_ms, 0);
 	else
 		uv_timer_stop(&httpd->timer);
 }
@@ -126,27 +155,15 @@ static void refuse(struct httpd_response *answer, bool path_is_known)
 	buf_append_str(&answer->body, path_is_known ? "method not allowed\n" : "not found\n");
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
-	const char *method, const char *version, const char *upload, size_t *upload_bytes,
-	void **request)
+static enum MHD_Result answer_route(struct httpd *httpd, struct MHD_Connection *connection,
+	const char *path, const char *method)
 {
-	static char begun;
-	struct httpd *httpd = arg;
 	struct httpd_response answer = {
 		.status = MHD_HTTP_OK, .content_type = DEFAULT_CONTENT_TYPE};
-	const struct httpd_route *route;
 	struct buf allow = {0};
+	const struct httpd_route *route = find_route(httpd, path, method, &allow);
 	enum MHD_Result result;
 
-	(void)version;
-	(void)upload;
-	/* Called once for the head, then for the body, which nobody here wants, then to answer. */
-	if (*request == NULL || *upload_bytes > 0) {
-		*request = &begun;
-		*upload_bytes = 0;
-		return MHD_YES;
-	}
-	route = find_route(httpd, path, method, &allow);
 	if (route != NULL)
 		route->handle(httpd->arg, &answer);
 	else
@@ -154,6 +171,93 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	result = send_answer(connection, &answer, allow.len > 0 ? buf_cstr(&allow) : NULL);
 	buf_free(&allow);
 	return result;
+}
+
+static enum MHD_Result ask_who(struct MHD_Connection *connection)
+{
+	static const char text[] = "unauthorized\n";
+	struct MHD_Response *response = MHD_create_response_from_buffer(
+		sizeof(text) - 1, (void *)text, MHD_RESPMEM_PERSISTENT);
+	enum MHD_Result result;
+
+	if (response == NULL)
+		return MHD_NO;
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, DEFAULT_CONTENT_TYPE);
+	MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic");
+	result = MHD_queue_response(connection, MHD_HTTP_UNAUTHORIZED, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+static void on_judged(void *arg, bool may_pass)
+{
+	struct request *request = arg;
+	struct httpd *httpd = request->httpd;
+
+	request->may_pass = may_pass;
+	request->is_judging = false;
+	TAILQ_REMOVE(&httpd->judging, request, entry);
+	MHD_resume_connection(request->connection);
+	run(httpd);
+}
+
+/* False while it has to wait: it is asked for again then. */
+static bool judge(struct request *request)
+{
+	struct httpd *httpd = request->httpd;
+	const char *header = MHD_lookup_connection_value(
+		request->connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+	enum webauth_verdict verdict;
+
+	if (request->is_judged)
+		return !request->is_judging;
+	request->is_judged = true;
+	verdict = httpd->auth == NULL ? WEBAUTH_PASS
+				      : webauth_judge(httpd->auth, header, on_judged, request);
+	request->may_pass = verdict == WEBAUTH_PASS;
+	if (verdict != WEBAUTH_LATER)
+		return true;
+	request->is_judging = true;
+	TAILQ_INSERT_TAIL(&httpd->judging, request, entry);
+	MHD_suspend_connection(request->connection);
+	return false;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
+	const char *method, const char *version, const char *upload, size_t *upload_bytes,
+	void **context)
+{
+	struct httpd *httpd = arg;
+	struct request *request = *context;
+
+	(void)version;
+	(void)upload;
+	httpd->at_once_ms = 0; /* it gets somewhere */
+	/* Called once for the head, then for the body, which nobody here wants, then to answer. */
+	if (request == NULL) {
+		request = *context = xcalloc(1, sizeof(*request));
+		request->httpd = httpd;
+		request->connection = connection;
+		return MHD_YES;
+	}
+	if (*upload_bytes > 0) {
+		*upload_bytes = 0;
+		return MHD_YES;
+	}
+	if (!judge(request))
+		return MHD_YES;
+	return request->may_pass ? answer_route(httpd, connection, path, method)
+				 : ask_who(connection);
+}
+
+static void on_request_done(void *arg, struct MHD_Connection *connection, void **context,
+	enum MHD_RequestTerminationCode code)
+{
+	(void)arg;
+	(void)connection;
+	(void)code;
+	free(*context);
+	*context = NULL;
 }
 
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
@@ -237,8 +341,36 @@ static void watch(struct httpd *httpd, uv_loop_t *loop)
 	uv_poll_start(&httpd->poll, UV_READABLE, on_readable);
 }
 
-struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
-	const struct httpd_route *routes, void *arg, struct err *err)
+static struct MHD_Daemon *start_daemon(struct httpd *httpd, int fd)
+{
+	const char *cert = httpd->auth == NULL ? NULL : webauth_cert(httpd->auth);
+	unsigned flags = MHD_USE_EPOLL | MHD_USE_ERROR_LOG;
+	struct MHD_OptionItem tls[] = {
+		{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)cert},
+		{MHD_OPTION_HTTPS_MEM_KEY, 0, NULL},
+		{MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)TLS_PRIORITIES},
+		{MHD_OPTION_END, 0, NULL},
+	};
+
+	if (httpd->auth != NULL)
+		flags |= MHD_ALLOW_SUSPEND_RESUME;
+	if (cert != NULL) {
+		flags |= MHD_USE_TLS;
+		tls[1].ptr_value = (void *)webauth_key(httpd->auth);
+	} else {
+		tls[0].option = MHD_OPTION_END;
+	}
+	return MHD_start_daemon(flags, 0, NULL, NULL, on_request, httpd, MHD_OPTION_EXTERNAL_LOGGER,
+		on_mhd_log, NULL, MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd,
+		MHD_OPTION_NOTIFY_COMPLETED, on_request_done, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
+		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_ARRAY, tls,
+		MHD_OPTION_END);
+}
+
+struct httpd *httpd_open_secured(uv_loop_t *loop, const char *address, int port,
+	const struct httpd_route *routes, void *arg, struct webauth *auth, struct err *err)
 {
 	struct httpd *httpd;
 	int fd = listen_on(address, port, err);
@@ -248,21 +380,27 @@ struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
 	httpd = xcalloc(1, sizeof(*httpd));
 	httpd->routes = routes;
 	httpd->arg = arg;
+	httpd->auth = auth;
 	httpd->port = port_of(fd);
-	httpd->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-		on_request, httpd, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
+	TAILQ_INIT(&httpd->judging);
+	httpd->daemon = start_daemon(httpd, fd);
 	if (httpd->daemon == NULL) {
-		err_setf(err, "cannot start the web server on %s:%d", address, port);
+		err_setf(err, "cannot start the web server on %s:%d%s", address, port,
+			auth != NULL && webauth_cert(auth) != NULL
+				? ": its certificate and key may not be usable"
+				: "");
 		close(fd);
 		free(httpd);
 		return NULL;
 	}
 	watch(httpd, loop);
 	return httpd;
+}
+
+struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
+	const struct httpd_route *routes, void *arg, struct err *err)
+{
+	return httpd_open_secured(loop, address, port, routes, arg, NULL, err);
 }
 
 int httpd_port(const struct httpd *httpd)
@@ -285,6 +423,14 @@ static void on_handle_closed(uv_handle_t *handle)
 
 void httpd_close(struct httpd *httpd, void (*on_closed)(void *arg), void *arg)
 {
+	struct request *request;
+
+	/* What is suspended cannot be stopped. Its verdict must not come any more: webauth_close.
+	 */
+	while ((request = TAILQ_FIRST(&httpd->judging)) != NULL) {
+		TAILQ_REMOVE(&httpd->judging, request, entry);
+		MHD_resume_connection(request->connection);
+	}
 	httpd->on_closed = on_closed;
 	httpd->closed_arg = arg;
 	uv_close((uv_handle_t *)&httpd->poll, on_handle_closed);

@@ -12,6 +12,7 @@
 #include <uv.h>
 
 struct httpd;
+struct webauth;
 
 struct httpd_response {
 	int status;               /* 200 at the start */
@@ -31,6 +32,12 @@ struct httpd_route {
  */
 struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
 	const struct httpd_route *routes, void *arg, struct err *err) MUST_CHECK;
+
+/* The same with TLS, and for those only whom `auth` lets pass (webauth.h); NULL: anybody. Borrowed
+ * until closed. */
+struct httpd *httpd_open_secured(uv_loop_t *loop, const char *address, int port,
+	const struct httpd_route *routes, void *arg, struct webauth *auth,
+	struct err *err) MUST_CHECK;
 int httpd_port(const struct httpd *httpd);
 void httpd_close(struct httpd *httpd, void (*on_closed)(void *arg), void *arg);
 

@@ -59,6 +59,7 @@ struct nats_link {
 	char server[LINK_TEXT_BYTES];
 	size_t max_payload;
 	uint64_t connects, violations;
+	uint64_t failures[NATS_FAILURE_COUNT];
 	uint64_t last_id; /* of requests and inboxes */
 	struct request *by_id;
 	struct request_list requests; /* in the order of their deadlines */
@@ -374,6 +375,8 @@ static void on_event(struct nats_link *link, struct link_event *event)
 		on_up(link, event);
 	else if (!link->closing && kind == LINK_ITEM_DOWN)
 		on_down(link, event);
+	else if (!link->closing && kind == LINK_ITEM_FAILED)
+		link->failures[event->failure]++;
 	else if (!link->closing && kind == LINK_ITEM_VIOLATION)
 		on_violation(link, event);
 	free(event);
@@ -456,6 +459,19 @@ size_t nats_link_max_payload(const struct nats_link *link)
 uint64_t nats_link_connects(const struct nats_link *link)
 {
 	return link->connects;
+}
+
+const char *nats_failure_name(enum nats_failure failure)
+{
+	static const char *const names[] = {
+		"unreachable", "timeout", "tls", "auth", "file", "other"};
+
+	return names[failure];
+}
+
+uint64_t nats_link_failures(const struct nats_link *link, enum nats_failure failure)
+{
+	return link->failures[failure];
 }
 
 uint64_t nats_link_violations(const struct nats_link *link)

@@ -21,9 +21,23 @@ struct nats_link;
 
 struct nats_link_options {
 	const struct string_list *urls; /* copied; may hold credentials, which never show */
-	const char *client_name;        /* shown by the server's monitoring */
-	const char *inbox_prefix;       /* "_INBOX_…": this client's own, for least privilege */
+	const struct nats_tls *tls;     /* copied; NULL: where the URL or the server asks for it */
+	const struct nats_auth_settings *auth; /* copied; NULL: what the URLs say */
+	const char *client_name;               /* shown by the server's monitoring */
+	const char *inbox_prefix; /* "_INBOX_…": this client's own, for least privilege */
 };
+
+/* Why attempts to connect fail, in kind. */
+enum nats_failure {
+	NATS_FAILURE_UNREACHABLE,
+	NATS_FAILURE_TIMEOUT,
+	NATS_FAILURE_TLS,  /* certificates, names; refused by either side */
+	NATS_FAILURE_AUTH, /* who we are, by password, token, nkey or credentials */
+	NATS_FAILURE_FILE, /* a file of ours cannot be used */
+	NATS_FAILURE_OTHER,
+	NATS_FAILURE_COUNT,
+};
+const char *nats_failure_name(enum nats_failure failure);
 
 /* Called when the state or its reason changes. Listeners are called in order of adding. */
 struct nats_link_listener {
@@ -45,7 +59,9 @@ bool nats_link_is_up(const struct nats_link *link);
 const char *nats_link_reason(const struct nats_link *link); /* why it is not up; "" when it is */
 size_t nats_link_max_payload(
 	const struct nats_link *link); /* the server's; 0 before the first connect */
-uint64_t nats_link_connects(const struct nats_link *link);   /* how often it came up */
+uint64_t nats_link_connects(const struct nats_link *link); /* how often it came up */
+/* How many attempts failed so. */
+uint64_t nats_link_failures(const struct nats_link *link, enum nats_failure failure);
 uint64_t nats_link_violations(const struct nats_link *link); /* permission violations reported */
 const char *nats_link_server(const struct nats_link *link);  /* connected URL, redacted; "" */
 

@@ -17,6 +17,7 @@ enum link_item_kind {
 	LINK_ITEM_MESSAGE,   /* struct nats_incoming */
 	LINK_ITEM_UP,        /* struct link_event, as all below */
 	LINK_ITEM_DOWN,      /* text: why */
+	LINK_ITEM_FAILED,    /* an attempt to connect: `failure` */
 	LINK_ITEM_VIOLATION, /* text: the server's words */
 	LINK_ITEM_ENDED,     /* the thread does nothing more */
 };
@@ -31,6 +32,7 @@ struct link_item {
 struct link_event {
 	struct link_item base;
 	size_t max_payload;
+	enum nats_failure failure;
 	char text[LINK_TEXT_BYTES]; /* up: the server, redacted */
 };
 

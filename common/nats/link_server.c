@@ -29,10 +29,30 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+char *link_quote(struct slice text)
+{
+	struct buf out = {NULL, 0, 0};
+	char *copy;
+
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.ptr[i];
+
+		if (c == '"' || c == '\\')
+			buf_appendf(&out, "\\%c", c);
+		else if (c < ' ')
+			buf_appendf(&out, "\\u%04x", c);
+		else
+			buf_append_char(&out, (char)c);
+	}
+	copy = xstrdup(buf_cstr(&out));
+	buf_free(&out);
+	return copy;
+}
+
 /* Undoes %-escapes and quotes for a JSON string. */
 static char *credential(struct slice text)
 {
-	struct buf out = {NULL, 0, 0};
+	struct buf plain = {NULL, 0, 0};
 	char *copy;
 
 	for (size_t i = 0; i < text.len; i++) {
@@ -44,15 +64,10 @@ static char *credential(struct slice text)
 					    hex_digit(text.ptr[i + 2]));
 			i += 2;
 		}
-		if (c == '"' || c == '\\')
-			buf_appendf(&out, "\\%c", c);
-		else if (c < ' ')
-			buf_appendf(&out, "\\u%04x", c);
-		else
-			buf_append_char(&out, (char)c);
+		buf_append_char(&plain, (char)c);
 	}
-	copy = xstrdup(buf_cstr(&out));
-	buf_free(&out);
+	copy = link_quote(buf_slice(&plain));
+	buf_free(&plain);
 	return copy;
 }
 
@@ -94,12 +109,11 @@ void link_servers_init(struct link_servers *servers, const struct string_list *u
 
 	memset(servers, 0, sizeof(*servers));
 	servers->urls = xcalloc(urls->count + 1, sizeof(*servers->urls));
+	servers->each = xcalloc(urls->count + 1, sizeof(*servers->each));
 	for (size_t i = 0; i < urls->count; i++) {
-		char *redacted = url_redact(urls->items[i]);
-
+		servers->each[i] = url_redact(urls->items[i]);
 		servers->urls[servers->count++] = adopt_url(servers, urls->items[i]);
-		buf_appendf(&shown, "%s%s", i > 0 ? ", " : "", redacted);
-		free(redacted);
+		buf_appendf(&shown, "%s%s", i > 0 ? ", " : "", servers->each[i]);
 	}
 	servers->shown = xstrdup(buf_cstr(&shown));
 	buf_free(&shown);
@@ -107,9 +121,12 @@ void link_servers_init(struct link_servers *servers, const struct string_list *u
 
 void link_servers_fini(struct link_servers *servers)
 {
-	for (size_t i = 0; i < servers->count; i++)
+	for (size_t i = 0; i < servers->count; i++) {
 		free(servers->urls[i]);
+		free(servers->each[i]);
+	}
 	free(servers->urls);
+	free(servers->each);
 	free(servers->shown);
 	free(servers->user);
 	free(servers->password);
@@ -175,11 +192,23 @@ static int parse_server(const char *server, struct url *url)
 	return result;
 }
 
-void link_servers_probe(const struct link_servers *servers, struct buf *reason)
+char *link_servers_host(const struct link_servers *servers, size_t index)
+{
+	struct url url;
+	char *host;
+
+	if (parse_server(servers->urls[index], &url) != 0)
+		return NULL;
+	host = xstrdup(url.host);
+	url_fini(&url);
+	return host;
+}
+
+void link_servers_probe(const struct link_servers *servers, size_t index, struct buf *reason)
 {
 	struct url url;
 
-	if (servers->count > 0 && parse_server(servers->urls[0], &url) == 0) {
+	if (parse_server(servers->urls[index], &url) == 0) {
 		probe_host(url.host, url.port, reason);
 		url_fini(&url);
 	} else {

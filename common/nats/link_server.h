@@ -11,7 +11,8 @@
 struct link_servers {
 	char **urls;
 	size_t count;
-	char *shown; /* all of them, without credentials */
+	char **each; /* one by one, without credentials */
+	char *shown; /* all of them */
 	/* From the first URL with %-escapes in its credentials; else NULL. A token has no password.
 	 */
 	char *user, *password;
@@ -21,8 +22,14 @@ struct link_servers {
 void link_servers_init(struct link_servers *servers, const struct string_list *urls);
 void link_servers_fini(struct link_servers *servers);
 
-/* Appends why no TCP connection to the first server can be made; in words, in a few seconds. */
-void link_servers_probe(const struct link_servers *servers, struct buf *reason);
+/* Appends why no TCP connection to a server can be made; in words, in a few seconds. */
+void link_servers_probe(const struct link_servers *servers, size_t index, struct buf *reason);
+
+/* The host of a server, without brackets; NULL if it has none. To be freed by the caller. */
+char *link_servers_host(const struct link_servers *servers, size_t index) MUST_CHECK;
+
+/* As the inside of a JSON string, which cnats makes of it unseen. To be freed by the caller. */
+char *link_quote(struct slice text) MUST_CHECK;
 
 /*
  * Shuts down every TCP connection of this process to a port of these servers: the only hold there

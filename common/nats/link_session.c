@@ -18,16 +18,13 @@
 #include "common/core/clock.h"
 #include "common/core/table.h"
 #include "common/core/url.h"
+#include "common/nats/link_connect.h"
 
 #include <pthread.h>
 #include <stdio.h>
 
-#define CONNECT_TIMEOUT_MS 5000
-#define CONNECT_GRACE_MS   2000
-#define PING_INTERVAL_MS   10000
-#define PINGS_UNANSWERED   2
-#define WRITE_DEADLINE_MS  10000
-#define DELIVERIES_END_MS  500 /* where a pool of cnats delivers, its threads do not end */
+#define CONNECT_GRACE_MS  2000
+#define DELIVERIES_END_MS 500 /* where a pool of cnats delivers, its threads do not end */
 
 /* What a number given to cnats stands for. */
 struct tap {
@@ -40,6 +37,7 @@ struct tap {
 struct link_session {
 	struct link_session_options options;
 	natsConnection *connection; /* NULL: it never was */
+	enum nats_failure failure;  /* without a connection: of what kind */
 	bool good;
 	natsSubscription **subscriptions;
 	uintptr_t *taps; /* the connection's own, then one for each subscription */
@@ -75,7 +73,7 @@ void link_fate_fini(struct link_fate *fate)
 
 void link_fate_watch(struct link_fate *fate, const struct link_servers *servers)
 {
-	uint64_t limit_ms = CONNECT_TIMEOUT_MS * servers->count + CONNECT_GRACE_MS;
+	uint64_t limit_ms = LINK_CONNECT_TIMEOUT_MS * servers->count + CONNECT_GRACE_MS;
 	bool is_late;
 
 	uv_mutex_lock(&fate->lock);
@@ -119,14 +117,25 @@ static void set_connecting(struct link_fate *fate, bool is_connecting)
 	uv_mutex_unlock(&fate->lock);
 }
 
-static bool was_cut(struct link_fate *fate)
+static bool was_cut(void *arg)
 {
+	struct link_fate *fate = arg;
 	bool cut;
 
 	uv_mutex_lock(&fate->lock);
 	cut = fate->cut;
 	uv_mutex_unlock(&fate->lock);
 	return cut;
+}
+
+static bool is_connecting(struct link_fate *fate)
+{
+	bool connecting;
+
+	uv_mutex_lock(&fate->lock);
+	connecting = fate->connecting_ms != 0;
+	uv_mutex_unlock(&fate->lock);
+	return connecting;
 }
 
 /* --- Numbers given to cnats. */
@@ -199,7 +208,8 @@ static void on_message(
 static void on_session_error(
 	const struct link_session_options *options, natsStatus status, const char *text)
 {
-	if (status == NATS_CONNECTION_AUTH_FAILED)
+	/* While connecting, one refusal is not the last word: see link_connect.c. */
+	if (status == NATS_CONNECTION_AUTH_FAILED && !is_connecting(options->fate))
 		lose(options->fate, "authorization violation");
 	else if (status == NATS_NOT_PERMITTED && strcasestr(text, "subscription to") != NULL)
 		lose_permission(options);
@@ -281,58 +291,21 @@ static void on_last_delivery(void *closure)
 
 /* --- Connecting. */
 
-static natsStatus set_servers(natsOptions *options, const struct link_servers *servers)
-{
-	natsStatus s =
-		natsOptions_SetServers(options, (const char **)servers->urls, (int)servers->count);
-
-	if (s == NATS_OK && servers->password != NULL)
-		s = natsOptions_SetUserInfo(options, servers->user, servers->password);
-	else if (s == NATS_OK && servers->user != NULL)
-		s = natsOptions_SetToken(options, servers->user);
-	/* The configured servers are those to be used, and those that the watchdog knows. */
-	if (s == NATS_OK)
-		s = natsOptions_SetIgnoreDiscoveredServers(options, true);
-	return s;
-}
-
-static natsStatus set_limits(natsOptions *options)
-{
-	natsStatus s = natsOptions_SetAllowReconnect(options, false);
-
-	if (s == NATS_OK)
-		s = natsOptions_SetTimeout(options, CONNECT_TIMEOUT_MS);
-	if (s == NATS_OK)
-		s = natsOptions_SetPingInterval(options, PING_INTERVAL_MS);
-	if (s == NATS_OK)
-		s = natsOptions_SetMaxPingsOut(options, PINGS_UNANSWERED);
-	if (s == NATS_OK)
-		s = natsOptions_SetWriteDeadline(options, WRITE_DEADLINE_MS);
-	if (s == NATS_OK)
-		s = natsOptions_SetSendAsap(options, true);
-	return s;
-}
-
-static natsStatus connect_now(struct link_session *session)
+static natsStatus connect_now(struct link_session *session, struct buf *why)
 {
 	void *closure = tap_add(session, 0);
-	natsOptions *options = NULL;
-	natsStatus s = natsOptions_Create(&options);
+	const struct link_connect_options options = {
+		.servers = session->options.servers,
+		.security = session->options.security,
+		.client_name = session->options.client_name,
+		.on_error = on_error,
+		.on_closed = on_closed,
+		.closure = closure,
+		.was_cut = was_cut,
+		.cut_arg = session->options.fate,
+	};
 
-	if (s == NATS_OK)
-		s = set_servers(options, session->options.servers);
-	if (s == NATS_OK)
-		s = set_limits(options);
-	if (s == NATS_OK)
-		s = natsOptions_SetName(options, session->options.client_name);
-	if (s == NATS_OK)
-		s = natsOptions_SetErrorHandler(options, on_error, closure);
-	if (s == NATS_OK)
-		s = natsOptions_SetClosedCB(options, on_closed, closure);
-	if (s == NATS_OK)
-		s = natsConnection_Connect(&session->connection, options);
-	natsOptions_Destroy(options);
-	return s;
+	return link_connect(&options, &session->connection, why, &session->failure);
 }
 
 static const char *error_text(natsStatus status)
@@ -340,23 +313,6 @@ static const char *error_text(natsStatus status)
 	const char *text = nats_GetLastError(NULL);
 
 	return text != NULL && text[0] != '\0' ? text : natsStatus_GetText(status);
-}
-
-static void lose_connect(const struct link_session_options *options, natsStatus status)
-{
-	struct buf why = {NULL, 0, 0};
-
-	buf_appendf(&why, "cannot connect to %s: ", options->servers->shown);
-	if (status == NATS_TIMEOUT || was_cut(options->fate))
-		buf_appendf(&why, "no answer within %ds", CONNECT_TIMEOUT_MS / 1000);
-	else if (status == NATS_NO_SERVER)
-		link_servers_probe(options->servers, &why);
-	else if (status == NATS_CONNECTION_AUTH_FAILED)
-		buf_append_str(&why, "authorization violation");
-	else
-		buf_append_str(&why, error_text(status));
-	lose(options->fate, buf_cstr(&why));
-	buf_free(&why);
 }
 
 /* So that the end of its thread can be awaited; one that is closed already has nothing to bring. */
@@ -415,7 +371,7 @@ static bool start_answers(struct link_session *session)
 	natsStatus s = subscribe(session, reply_to(session, 'r', 0), 0);
 
 	if (s == NATS_OK)
-		s = natsConnection_FlushTimeout(session->connection, CONNECT_TIMEOUT_MS);
+		s = natsConnection_FlushTimeout(session->connection, LINK_CONNECT_TIMEOUT_MS);
 	if (s != NATS_OK) {
 		lose(session->options.fate, error_text(s));
 		return false;
@@ -431,21 +387,29 @@ static bool start_answers(struct link_session *session)
 struct link_session *link_session_open(const struct link_session_options *options)
 {
 	struct link_session *session = xcalloc(1, sizeof(*session));
+	struct buf why = {0};
 	natsStatus s;
 
 	session->options = *options;
 	buf_appendf(&session->address, "%s.%016llx", options->inbox_prefix,
 		(unsigned long long)random_u64());
 	set_connecting(options->fate, true);
-	s = connect_now(session);
+	s = connect_now(session, &why);
 	set_connecting(options->fate, false);
 	if (s != NATS_OK) {
-		lose_connect(options, s);
-		return session;
+		lose(options->fate, buf_cstr(&why));
+	} else {
+		session->connected_ms = clock_mono_ms();
+		session->good = start_answers(session);
 	}
-	session->connected_ms = clock_mono_ms();
-	session->good = start_answers(session);
+	buf_free(&why);
 	return session;
+}
+
+bool link_session_failed(const struct link_session *session, enum nats_failure *failure)
+{
+	*failure = session->failure;
+	return session->connection == NULL;
 }
 
 bool link_session_is_good(const struct link_session *session)

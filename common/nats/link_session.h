@@ -7,6 +7,7 @@
  * link's own thread only, but for link_fate_….
  */
 #include "common/nats/link_internal.h"
+#include "common/nats/link_security.h"
 #include "common/nats/link_server.h"
 
 /* How a session fares. Its owner waits on `wake` under `lock`, and may share both. */
@@ -32,6 +33,7 @@ struct link_session_options {
 	struct link_fate *fate;
 	struct handoff *handoff;
 	const struct link_servers *servers;
+	const struct link_security *security;
 	const char *client_name;
 	const char *inbox_prefix;
 	uint64_t generation;
@@ -41,6 +43,9 @@ struct link_session;
 
 /* Connects, which blocks for seconds. Never NULL; where it fails, the fate says why. */
 struct link_session *link_session_open(const struct link_session_options *options);
+
+/* Whether it was never connected, and why in kind. */
+bool link_session_failed(const struct link_session *session, enum nats_failure *failure);
 
 /* Whether it was connected, and is not yet known to be lost. */
 bool link_session_is_good(const struct link_session *session);

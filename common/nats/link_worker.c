@@ -12,6 +12,8 @@
 #include "common/nats/link_layout.h"
 #include "common/nats/link_session.h"
 
+#include <openssl/ssl.h>
+
 #include <pthread.h>
 #include <stdio.h>
 
@@ -25,6 +27,7 @@ struct link_worker {
 	uv_thread_t thread;
 	struct handoff *handoff;
 	struct link_servers servers;
+	struct link_security security;
 	char *client_name;
 	char *inbox_prefix;
 	uint64_t generation;
@@ -66,8 +69,11 @@ void link_lease_unref(struct link_lease *lease)
 	free(lease);
 	pthread_mutex_lock(&library_lock);
 	/* Every connection is closed by now, so that this waits for idle threads only. */
-	if (--library_users == 0)
+	if (--library_users == 0) {
 		nats_CloseAndWait(LIBRARY_END_WAIT_MS);
+		/* cnats frees OpenSSL's list, which OpenSSL would free again at the end. */
+		(void)SSL_COMP_set0_compression_methods(NULL);
+	}
 	pthread_mutex_unlock(&library_lock);
 }
 
@@ -178,6 +184,16 @@ static void serve(struct link_worker *worker, struct link_session *session)
 	link_session_flush(session, flush_ms_at_stop(worker));
 }
 
+static void post_failure(struct link_worker *worker, enum nats_failure failure)
+{
+	struct link_event *event = xcalloc(1, sizeof(*event));
+
+	event->base.kind = LINK_ITEM_FAILED;
+	event->base.generation = worker->generation;
+	event->failure = failure;
+	handoff_post(worker->handoff, &event->base.item);
+}
+
 /* From one connection to its end. */
 static void run_session(struct link_worker *worker)
 {
@@ -185,12 +201,16 @@ static void run_session(struct link_worker *worker)
 		.fate = &worker->fate,
 		.handoff = worker->handoff,
 		.servers = &worker->servers,
+		.security = &worker->security,
 		.client_name = worker->client_name,
 		.inbox_prefix = worker->inbox_prefix,
 		.generation = ++worker->generation,
 	};
 	struct link_session *session = link_session_open(&options);
+	enum nats_failure failure;
 
+	if (link_session_failed(session, &failure))
+		post_failure(worker, failure);
 	if (link_session_is_good(session))
 		serve(worker, session);
 	/* After one that ended soon, the next may not do better. */
@@ -243,6 +263,7 @@ struct link_worker *link_worker_start(
 
 	worker->handoff = handoff;
 	link_servers_init(&worker->servers, options->urls);
+	link_security_init(&worker->security, options->tls, options->auth);
 	worker->client_name = xstrdup(options->client_name);
 	worker->inbox_prefix = xstrdup(options->inbox_prefix);
 	worker->backoff = (struct backoff){BACKOFF_FIRST_MS, BACKOFF_LAST_MS, 0};
@@ -291,6 +312,7 @@ void link_worker_free(struct link_worker *worker)
 	free_ops(worker->ops);
 	link_fate_fini(&worker->fate);
 	link_servers_fini(&worker->servers);
+	link_security_fini(&worker->security);
 	free(worker->client_name);
 	free(worker->inbox_prefix);
 	free(worker);

@@ -198,6 +198,7 @@ static void send_step(struct push_step *step)
 		.timeout_ms = gateway->settings->timeout_ms,
 		.body_limit_bytes = ANSWER_LIMIT_BYTES,
 		.follow_redirects = false,
+		.client = gateway->client,
 	};
 
 	series_inc(step->is_delete ? gateway->deletes : gateway->puts);
@@ -495,6 +496,7 @@ void push_dealer_init(struct push_gateway *gateway)
 	gateway->surveyor = (struct push_surveyor){
 		.maker = &gateway->maker,
 		.fetch = gateway->fetch,
+		.client = gateway->client,
 		.base_url = gateway->base_url,
 		.shown_url = gateway->shown_url,
 		.on_end = on_survey_end,
@@ -503,6 +505,7 @@ void push_dealer_init(struct push_gateway *gateway)
 	gateway->orphans = (struct push_orphans){
 		.maker = &gateway->maker,
 		.fetch = gateway->fetch,
+		.client = gateway->client,
 		.base_url = gateway->base_url,
 		.deletes = gateway->deletes,
 		.on_end = on_orphan_end,

@@ -9,6 +9,7 @@
 #include "receiver/sink/push_gateway.h"
 
 #include "common/core/url.h"
+#include "common/loop/fetch_client.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/push_dealer.h"
 
@@ -179,6 +180,7 @@ struct sink *push_gateway_open(
 	gateway->base_url = base_url(settings->url);
 	gateway->shown_url = url_redact(gateway->base_url);
 	gateway->fetch = fetch_open(context->loop, &options);
+	gateway->client = fetch_client_new(gateway->fetch, &settings->http);
 	gateway->claims = push_claims_new();
 	gateway->types = push_types_new();
 	gateway->marks = push_marks_new(gateway->types);

@@ -131,6 +131,7 @@ void push_surveyor_start(struct push_surveyor *surveyor, bool is_optional)
 		.timeout_ms = surveyor->maker->settings->timeout_ms,
 		.body_limit_bytes = LIMIT_BYTES,
 		.follow_redirects = false,
+		.client = surveyor->client,
 	};
 
 	surveyor->is_optional = is_optional;

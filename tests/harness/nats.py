@@ -3,7 +3,9 @@
 
 import json
 import queue
+import select
 import socket
+import ssl
 import threading
 import uuid
 
@@ -33,14 +35,68 @@ class Message:
         return dict(line.split(": ", 1) if ": " in line else line.split(":", 1) for line in lines if ":" in line)
 
 
+class _Tls:
+    """A TLS connection that one thread reads while others write, which OpenSSL does not allow at once."""
+
+    def __init__(self, connection):
+        self.connection, self.lock, self.taken = connection, threading.Lock(), b""
+        connection.setblocking(False)
+
+    def sendall(self, data):
+        while data:
+            with self.lock:
+                try:
+                    data = data[self.connection.send(data):]
+                    continue
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    pass
+            select.select([], [self.connection], [], 0.05)
+
+    def _take(self):
+        while True:
+            with self.lock:
+                try:
+                    chunk = self.connection.recv(65536)
+                    break
+                except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    pass
+            select.select([self.connection], [], [], 0.2)
+        self.taken += chunk
+        return len(chunk) > 0
+
+    def readline(self):
+        while b"\n" not in self.taken:
+            if not self._take():
+                return b""
+        line, _, self.taken = self.taken.partition(b"\n")
+        return line + b"\n"
+
+    def read(self, size):
+        while len(self.taken) < size and self._take():
+            pass
+        taken, self.taken = self.taken[:size], self.taken[size:]
+        return taken
+
+    def shutdown(self, how):
+        self.connection.shutdown(how)
+
+    def close(self):
+        self.connection.close()
+
+
 class Nats:
     """One connection; thread-safe enough for a test: one reader thread, callers on others."""
 
-    def __init__(self, port, user=None, password=None, host="127.0.0.1"):
+    def __init__(self, port, user=None, password=None, host="127.0.0.1", ca=None, inbox="_INBOX",
+                 leaf=False):
+        """`leaf`: poses as a leaf node, at the port for those."""
         self.socket = socket.create_connection((host, port), timeout=10)
         self.socket.settimeout(None)
         self.file = self.socket.makefile("rb")
         self.info = json.loads(self.file.readline().split(b" ", 1)[1])
+        if ca is not None:
+            self.socket = self.file = _Tls(
+                ssl.create_default_context(cafile=ca).wrap_socket(self.socket, server_hostname=host))
         self.subscriptions = {}
         self.errors = []
         self.pongs = queue.Queue()
@@ -48,12 +104,14 @@ class Nats:
         self.lock = threading.Lock()
         options = {"verbose": False, "pedantic": False, "headers": True, "no_responders": True,
                    "lang": "python", "version": "0", "protocol": 1}
+        if leaf:
+            options = {"headers": True, "name": "leaf", "server_id": uuid.uuid4().hex}
         if user is not None:
             options.update(user=user, **{"pass": password})
         self.send(b"CONNECT " + json.dumps(options).encode() + b"\r\n")
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
-        self.inbox = f"_INBOX.{uuid.uuid4().hex}"
+        self.inbox = f"{inbox}.{uuid.uuid4().hex}"
         self.flush()
 
     def send(self, data):

@@ -3,6 +3,7 @@
 
 import gzip
 import http.server
+import ssl
 import threading
 import time
 
@@ -20,8 +21,10 @@ class _Server(http.server.ThreadingHTTPServer):
 class Stub:
     """`handle(request)` runs on a thread of its own per connection."""
 
-    def __init__(self, port=None):
+    def __init__(self, port=None, certificate=None, client_ca=None):
+        """`certificate`: speaks TLS with it; `client_ca`: and wants one signed by it."""
         self.port = port or free_port()
+        self.scheme = "https" if certificate else "http"
         stub = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -52,6 +55,16 @@ class Stub:
                 self.wfile.write(body)
 
         self.server = _Server(("127.0.0.1", self.port), Handler)
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.cert, certificate.key)
+            if client_ca is not None:
+                context.load_verify_locations(client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+            self.server_names = []
+            context.sni_callback = lambda _, name, __: self.server_names.append(name)
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True,
+                                                     do_handshake_on_connect=False)
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True)
         self.thread.start()
         self.released = threading.Event()
@@ -61,7 +74,7 @@ class Stub:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def stop(self):
         self.released.set()
@@ -82,10 +95,10 @@ class Target(Stub):
     Requests are kept as (path, headers, monotonic time).
     """
 
-    def __init__(self, answers=None, port=None):
+    def __init__(self, answers=None, port=None, **settings):
         self.answers = dict(answers or {})
         self.requests = []
-        super().__init__(port)
+        super().__init__(port, **settings)
 
     def handle(self, request):
         self.requests.append((request.path, dict(request.headers), time.monotonic()))
@@ -130,14 +143,16 @@ class Gateway(Stub):
     (its /metrics) is empty and not recorded.
     """
 
-    def __init__(self, status=200, port=None, pushes_per_second=None):
+    def __init__(self, status=200, port=None, pushes_per_second=None, **settings):
         self.status = status
+        self.headers = []
         self.pushes = []
         self.gap = 1 / pushes_per_second if pushes_per_second else 0
         self.turn = threading.Lock()
-        super().__init__(port)
+        super().__init__(port, **settings)
 
     def handle(self, request):
+        self.headers.append(dict(request.headers))
         if request.command == "GET":
             request.answer(200)
             return

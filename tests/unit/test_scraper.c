@@ -5,6 +5,8 @@
  */
 #include "poller/scraper.h"
 
+#include "common/loop/fetch_client.h"
+
 #include "common/core/clock.h"
 #include "poller/metrics.h"
 
@@ -45,6 +47,14 @@ struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options)
 	fetch = xcalloc(1, sizeof(*fetch));
 	uv_timer_init(loop, &fetch->handle);
 	return fetch;
+}
+
+struct fetch_client *fetch_client_new(
+	struct fetch *owner, const struct http_client_settings *settings)
+{
+	(void)owner;
+	(void)settings;
+	return NULL;
 }
 
 struct fetch_transfer *fetch_start(
@@ -173,7 +183,10 @@ static void scene_open(struct scene *scene, size_t targets)
 	init_job(scene);
 	for (size_t i = 0; i < targets; i++)
 		init_target(scene, i);
-	scene->list = (struct target_list){.targets = scene->targets, .target_count = targets};
+	scene->list = (struct target_list){.jobs = &scene->job,
+		.job_count = 1,
+		.targets = scene->targets,
+		.target_count = targets};
 	options.metrics = scene->metrics;
 	options.codec = scene->codec;
 	uv_loop_init(&scene->loop);

@@ -123,6 +123,15 @@ static void approve(const char *path, const char *text)
 	assert_int_equal(fclose(file), 0);
 }
 
+/* The word for one, where it is not the key of http_headers. */
+static bool shows_secret(const char *text)
+{
+	for (text = strstr(text, "secret"); text != NULL; text = strstr(text + 1, "secret"))
+		if (strncmp(text, "secrets:", strlen("secrets:")) != 0)
+			return true;
+	return false;
+}
+
 static void check_golden(const char *file)
 {
 	char *got = outcome_of(file), *expected;
@@ -133,7 +142,7 @@ static void check_golden(const char *file)
 	expected = read_text(path);
 	if (strcmp(got, expected) != 0)
 		fail_msg("%s gives\n%s\ninstead of\n%s", file, got, expected);
-	if (strstr(got, "secret") != NULL || strstr(got, "pa,ss") != NULL)
+	if (shows_secret(got) || strstr(got, "pa,ss") != NULL)
 		fail_msg("%s shows a secret:\n%s", file, got);
 	free(expected);
 	free(path);

@@ -177,7 +177,7 @@ static void test_own_job(void **state)
 
 	(void)state;
 	setup_init(&setup);
-	self_init(&self, &setup.settings, 10000);
+	self_init(&self, &setup.settings, &(struct self_access){.port = 10000});
 	assert_int_equal(
 		target_list_init(&list, &setup.settings, &self.job, setup.metrics, NULL), 0);
 	assert_int_equal(list.target_count, 4);
@@ -207,7 +207,7 @@ static void test_own_url(void **state)
 
 		setup_init(&setup);
 		setup.settings.monitor_address = (char *)cases[i].address;
-		self_init(&self, &setup.settings, 10000);
+		self_init(&self, &setup.settings, &(struct self_access){.port = 10000});
 		assert_string_equal(self.target.url, cases[i].want);
 		self_fini(&self);
 		setup_fini(&setup);
