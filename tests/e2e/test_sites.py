@@ -18,15 +18,16 @@ from harness.stubs import Gateway, Target, text_answer
 
 NAMES = ("dc1", "dc2")
 TARGETS = ("a", "b", "c")
-MAX_AGE = 8
+MAX_AGE = 10
 # Between the receiver's look at a scrape's age and our clock at the gateway, on a busy machine.
 SLACK = 2
 # What takes minutes by default, in seconds: that a line is dead is noticed by pings.
-FAST = 'ping_interval: "1s"\nping_max: 2\nwrite_deadline: "2s"\n'
+FAST = 'ping_interval: "1s"\nping_max: 5\nwrite_deadline: "2s"\n'
 TIME = re.compile(r"^prometheus_streams_scrape_timestamp_seconds(?:\{[^}]*\})? (\S+)$", re.M)
 PATH = re.compile(r"^/metrics/job/app/instance/(\w)/publisher/(dc\d)$")
 
-pytestmark = pytest.mark.skipif(namespaces.why_not() is not None, reason=str(namespaces.why_not()))
+WHY_NOT = namespaces.why_not()
+pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 
 
 class Push:

@@ -51,13 +51,14 @@ class Namespace:
         self.outside = []
         self.holder = subprocess.Popen([_command("unshare"), "--net", "sh", "-c", "echo; exec cat"],
                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if not self.holder.stdout.readline():
-            error = self.holder.stderr.read().decode().strip()
+        try:
+            if not self.holder.stdout.readline():
+                raise OSError(self.holder.stderr.read().decode().strip())
+            self.file = os.open(f"/proc/{self.holder.pid}/ns/net", os.O_RDONLY)
+            self.ip("link", "set", "lo", "up")
+        except OSError:
             self.close()
-            raise OSError(error)
-        self.file = os.open(f"/proc/{self.holder.pid}/ns/net", os.O_RDONLY)
-        with self:
-            _run("ip", "link", "set", "lo", "up")
+            raise
 
     @property
     def pid(self):
