@@ -45,12 +45,25 @@ def _enter(file):
         raise OSError(error, f"setns: {os.strerror(error)}")
 
 
+# An /etc to write to, the machine's own with changes that stay in memory, and an empty /var/lib.
+_MOUNTS = """
+mount -t tmpfs none /mnt
+mkdir /mnt/etc /mnt/work /mnt/lib
+mount -t overlay none -o lowerdir=/etc,upperdir=/mnt/etc,workdir=/mnt/work /etc
+mount --bind /mnt/lib /var/lib
+"""
+
+
 class Namespace:
-    def __init__(self, name):
+    """`mounts`: with files of its own, too, for processes that enter by nsenter; python does not."""
+
+    def __init__(self, name, mounts=False):
         self.name = name
         self.outside = []
-        self.holder = subprocess.Popen([_command("unshare"), "--net", "sh", "-c", "echo; exec cat"],
-                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        kinds = ["--net", "--mount"] if mounts else ["--net"]
+        script = f"set -e\n{_MOUNTS if mounts else ''}echo\nexec cat"
+        self.holder = subprocess.Popen([_command("unshare"), *kinds, "sh", "-c", script], stdin=subprocess.PIPE,
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
             if not self.holder.stdout.readline():
                 raise OSError(self.holder.stderr.read().decode().strip())
@@ -209,17 +222,17 @@ class Network:
 
     name = "network"
 
-    def __init__(self, names):
+    def __init__(self, names, mounts=False):
         self.parts = []
         self.lines = {}
         try:
-            self.hub = self._add(Namespace("hub"))
+            self.hub = self._add(Namespace("hub", mounts))
             self.hub.ip("link", "add", "br0", "type", "bridge")
             self.hub.ip("addr", "add", f"{PREFIX}.1/24", "dev", "br0")
             self.hub.ip("link", "set", "br0", "up")
             self.sites = {}
             for number, name in enumerate(names):
-                self.sites[name] = self._add(Namespace(name))
+                self.sites[name] = self._add(Namespace(name, mounts))
                 self.lines[name] = self._add(Line(self.hub, self.sites[name], number))
         except BaseException:
             self.stop()
@@ -235,12 +248,12 @@ class Network:
         self.parts = []
 
 
-def why_not():
+def why_not(mounts=False):
     """Why there can be no namespaces here; None if there can."""
     if sys.platform != "linux":
         return "network namespaces are Linux'"
     try:
-        Network(["probe"]).stop()
+        Network(["probe"], mounts).stop()
     except OSError as error:
-        return f"network namespaces are not allowed here (root has them, or unshare --user --net): {error}"
+        return f"namespaces are not allowed here (root has them, or unshare --user --net): {error}"
     return None
