@@ -252,6 +252,8 @@ def test_slow_and_lossy_line(sites):
     by = sites.network.lines["dc1"].impair(delay_ms=120, loss=3)
     sites.wait_fresh("dc1", since + 3 * MAX_AGE, 90)
     until = time.time()
+    wire = sites.network.lines["dc1"].wire
+    assert wire is None or (wire.lost > 0 and wire.carried > wire.lost)
     _, backlog, pushed = sites.check(f"120 ms and 3 % loss each way, by {by}", since, until)
     sites.check_undisturbed("dc1", since + MAX_AGE, until)
     assert len(pushed) > len(backlog) / 2
