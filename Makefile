@@ -54,14 +54,14 @@ LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES))
 # What `make deps` installs: to build, to test and format, and the servers that demo and tests run.
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-dev libuv1-dev libyaml-dev \
                    libjansson-dev libmicrohttpd-dev libzstd-dev libdeflate-dev libssl-dev libcrypt-dev uthash-dev \
-                   libcmocka-dev clang libclang-rt-dev clang-format valgrind python3 python3-pytest python3-pytest-xdist python3-yaml \
-                   nats-server prometheus prometheus-pushgateway prometheus-node-exporter iproute2
+                   libcmocka-dev clang libclang-rt-dev clang-format valgrind openssl perl python3 python3-pytest python3-pytest-xdist python3-yaml \
+                   nats-server prometheus prometheus-pushgateway prometheus-node-exporter iproute2 curl
 # Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
                    jansson-devel libmicrohttpd-devel libzstd-devel libdeflate-devel openssl-devel libxcrypt-devel uthash-devel \
-                   libcmocka-devel clang compiler-rt clang-tools-extra valgrind python3 python3-pytest python3-pytest-xdist \
-                   python3-pyyaml nats-server golang-github-prometheus node-exporter iproute
+                   libcmocka-devel clang compiler-rt clang-tools-extra valgrind openssl perl python3 python3-pytest python3-pytest-xdist \
+                   python3-pyyaml nats-server golang-github-prometheus node-exporter iproute curl
 
 COMMON_SRC   := $(wildcard common/*.c common/*/*.c)
 POLLER_SRC   := $(filter-out poller/main.c,$(wildcard poller/*.c))

@@ -188,10 +188,12 @@ static void join(
 natsStatus link_connect(const struct link_connect_options *options, natsConnection **connection,
 	struct buf *why, enum nats_failure *failure)
 {
-	size_t count = options->servers->count, first = random_u64() % count;
+	size_t count = options->servers->count;
+	size_t first = count == 0 ? 0 : random_u64() % count;
 	struct attempt *attempts = xcalloc(count, sizeof(*attempts));
 	natsStatus s = NATS_NO_SERVER;
 
+	*failure = NATS_FAILURE_OTHER;
 	for (size_t i = 0; i < count && s != NATS_OK && !options->was_cut(options->cut_arg); i++) {
 		struct attempt *attempt = &attempts[(first + i) % count];
 
@@ -201,7 +203,9 @@ natsStatus link_connect(const struct link_connect_options *options, natsConnecti
 		s = attempt->status;
 		*failure = attempt->failure;
 	}
-	if (s != NATS_OK)
+	if (s != NATS_OK && count == 0)
+		buf_append_str(why, "no server is given in urls");
+	else if (s != NATS_OK)
 		join(attempts, options->servers, why);
 	for (size_t i = 0; i < count; i++)
 		buf_free(&attempts[i].why);

@@ -61,6 +61,15 @@ void link_lease_ref(struct link_lease *lease)
 	lease->refs++;
 }
 
+/* At the end of the process cnats frees this list of OpenSSL's, and OpenSSL would free it again. */
+static void take_compressions(void)
+{
+	static STACK_OF(SSL_COMP) * taken;
+
+	if (taken == NULL)
+		taken = SSL_COMP_set0_compression_methods(NULL);
+}
+
 void link_lease_unref(struct link_lease *lease)
 {
 	if (lease == NULL || --lease->refs > 0)
@@ -71,8 +80,7 @@ void link_lease_unref(struct link_lease *lease)
 	/* Every connection is closed by now, so that this waits for idle threads only. */
 	if (--library_users == 0) {
 		nats_CloseAndWait(LIBRARY_END_WAIT_MS);
-		/* cnats frees OpenSSL's list, which OpenSSL would free again at the end. */
-		(void)SSL_COMP_set0_compression_methods(NULL);
+		take_compressions();
 	}
 	pthread_mutex_unlock(&library_lock);
 }

@@ -23,7 +23,7 @@ struct push_gateway {
 	char *base_url; /* without a slash at its end; may hold credentials */
 	char *shown_url;
 	struct fetch *fetch;
-	struct fetch_client *client; /* NULL: nothing to secure requests with */
+	struct fetch_client *client; /* what secures its requests; NULL: nothing */
 	struct push_claims *claims;
 	struct push_types *types;
 	struct push_marks *marks;

@@ -15,7 +15,7 @@
 struct push_orphans {
 	const struct push_maker *maker;
 	struct fetch *fetch;
-	struct fetch_client *client;
+	struct fetch_client *client; /* what secures its requests; NULL: nothing */
 	const char *base_url;
 	struct series *deletes; /* requests */
 	/* A deletion has been answered; `away` is NULL unless the gateway did not take it. */

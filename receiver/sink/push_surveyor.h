@@ -13,7 +13,7 @@
 struct push_surveyor {
 	const struct push_maker *maker;
 	struct fetch *fetch;
-	struct fetch_client *client;
+	struct fetch_client *client; /* what secures its requests; NULL: nothing */
 	const char *base_url;
 	const char *shown_url; /* without credentials */
 	/*
