@@ -3,7 +3,6 @@
 Wherever nothing else is said, one permission violation fails the test."""
 
 import json
-import os
 import re
 import time
 
@@ -13,46 +12,10 @@ from harness import frames, http
 from harness.nats import Nats, NatsError
 from harness.pki import Authority
 from harness.process import free_port, wait_until
-from harness.servers import Server, find_binary
+from harness.sites import Site, etc
 from harness.stubs import Target
 
-ETC = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "etc", "nats")
 BODY = "# TYPE app_requests counter\napp_requests 7\n"
-
-
-def etc(name):
-    with open(os.path.join(ETC, name), encoding="utf-8") as file:
-        return file.read()
-
-
-class Site(Server):
-    """A nats-server with a configuration of etc/nats; only ports, folders and files are replaced."""
-
-    def __init__(self, folder, name, text, certificate, ca):
-        self.name = name
-        super().__init__(folder)
-        self.monitor_port = free_port()
-        self.ca = ca
-        for old, new in (("0.0.0.0:4222", f"127.0.0.1:{self.port}"), ("/var/lib/nats", f"{self.folder}/store"),
-                         ("/etc/nats/tls/server.pem", certificate.cert), ("/etc/nats/tls/ca.pem", ca),
-                         ("/etc/nats/tls/server.key", certificate.key)):
-            text = text.replace(old, new)
-        self.text = text
-
-    def argv(self):
-        path = os.path.join(self.folder, "nats.conf")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(self.text + f'\nhttp: "127.0.0.1:{self.monitor_port}"\n')
-        return [find_binary("nats-server"), "-c", path]
-
-    def answers(self):
-        return http.get(f"http://127.0.0.1:{self.monitor_port}/healthz", timeout=2)[0] == 200
-
-    def connect(self, user, inbox=None):
-        return Nats(self.port, user, f"CHANGE-ME-{user}", ca=self.ca, inbox=inbox or f"_INBOX_{user}")
-
-    def violations(self):
-        return re.findall(r".*(?:[Vv]iolation|not permitted|not allowed).*", self.process.log())
 
 
 class Sites:

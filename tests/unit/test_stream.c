@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #define DEADLINE_MS  40000
-#define RECEIVED_MAX 4096
+#define RECEIVED_MAX 20000
 
 static const char SERVER_CONFIG[] =
 	"server_name: unit\n"
