@@ -470,7 +470,13 @@ uint64_t nats_link_connects(const struct nats_link *link)
 const char *nats_failure_name(enum nats_failure failure)
 {
 	static const char *const names[] = {
-		"unreachable", "timeout", "tls", "auth", "file", "other"};
+		[NATS_FAILURE_UNREACHABLE] = "unreachable",
+		[NATS_FAILURE_TIMEOUT] = "timeout",
+		[NATS_FAILURE_TLS] = "tls",
+		[NATS_FAILURE_AUTH] = "auth",
+		[NATS_FAILURE_FILE] = "file",
+		[NATS_FAILURE_OTHER] = "other",
+	};
 
 	return names[failure];
 }
