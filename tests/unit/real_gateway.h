@@ -163,6 +163,19 @@ static void wait_until_shown(
 	} while (!shows(t, job, instance));
 }
 
+/* Nor are groups gone at once that it said to delete. */
+static inline void wait_until_empty(struct with_gateway *t)
+{
+	uint64_t until_ms = clock_mono_ms() + 20000;
+
+	do {
+		if (read_metrics(t) != 200)
+			fail_msg("GET /metrics: %d %s", t->status, buf_cstr(&t->metrics));
+		if (clock_mono_ms() > until_ms)
+			fail_msg("the gateway still has groups");
+	} while (strstr(buf_cstr(&t->metrics), "push_time_seconds") != NULL);
+}
+
 static void on_put(void *arg, struct fetch_result *result)
 {
 	*(int *)arg = result->outcome == FETCH_DONE ? result->status : -1;
