@@ -270,7 +270,8 @@ static void test_ends_before_the_next(void **state)
 		while (fetch->running_count > 0)
 			complete(FETCH_TIMED_OUT, 0);
 	}
-	assert_in_range(fetch->last.timeout_ms, 750, 990);
+	/* 10 ms less than what is left, which a timer that is a moment early makes more. */
+	assert_in_range(fetch->last.timeout_ms, 750, 995);
 	scene_close(&scene);
 }
 
