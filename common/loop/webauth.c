@@ -7,6 +7,7 @@
 #include "common/loop/webauth.h"
 
 #include "common/config/config.h"
+#include "common/core/base64.h"
 #include "common/core/clock.h"
 #include "common/core/secret.h"
 
@@ -278,32 +279,10 @@ static const char *hash_of(const struct webauth *auth, struct slice user)
 	return NULL;
 }
 
-static int base64_value(char c)
+/* Whatever the padding. */
+static bool read_digits(const char *text, struct buf *out)
 {
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const char *at = c == '\0' ? NULL : strchr(digits, c);
-
-	return at == NULL ? -1 : (int)(at - digits);
-}
-
-static bool base64_decode(const char *text, struct buf *out)
-{
-	unsigned bits = 0, value = 0;
-
-	for (; *text != '\0' && *text != '='; text++) {
-		int digit = base64_value(*text);
-
-		if (digit < 0)
-			return false;
-		value = (value << 6 | (unsigned)digit) & 0xffff;
-		bits += 6;
-		if (bits >= 8) {
-			bits -= 8;
-			buf_append_char(out, (char)(value >> bits & 0xff));
-		}
-	}
-	return true;
+	return base64_decode_digits((struct slice){text, strcspn(text, "=")}, "+/", out) == 0;
 }
 
 /* `pair` is user:password. */
@@ -355,7 +334,7 @@ enum webauth_verdict webauth_judge(struct webauth *auth, const char *header,
 		CRYPTO_memcmp(header, auth->own_header, strlen(header)) == 0)
 		return WEBAUTH_PASS;
 	if (strncasecmp(header, BASIC, strlen(BASIC)) == 0 &&
-		base64_decode(header + strlen(BASIC), &pair) && pair.len > 0)
+		read_digits(header + strlen(BASIC), &pair) && pair.len > 0)
 		verdict = judge_pair(auth, buf_slice(&pair), on_judged, arg);
 	secret_free(&pair);
 	return verdict;

@@ -5,6 +5,8 @@
  */
 #include "common/nats/nkey.h"
 
+#include "common/core/base64.h"
+
 #include <jansson.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
@@ -151,34 +153,6 @@ bool nkey_find_jwt(struct slice text, struct slice *jwt)
 	return find_word(text, "eyJ", 40, jwt);
 }
 
-static int base64url_value(char c)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	const char *at = c == '\0' ? NULL : strchr(digits, c);
-
-	return at == NULL ? -1 : (int)(at - digits);
-}
-
-static bool base64url_decode(struct slice text, struct buf *out)
-{
-	unsigned bits = 0, value = 0;
-
-	for (size_t i = 0; i < text.len; i++) {
-		int digit = base64url_value(text.ptr[i]);
-
-		if (digit < 0)
-			return false;
-		value = (value << 6 | (unsigned)digit) & 0xffff;
-		bits += 6;
-		if (bits >= 8) {
-			bits -= 8;
-			buf_append_char(out, (char)(value >> bits & 0xff));
-		}
-	}
-	return true;
-}
-
 bool nkey_jwt_expiry(struct slice jwt, int64_t *expires_s)
 {
 	const char *first = memchr(jwt.ptr, '.', jwt.len);
@@ -188,7 +162,8 @@ bool nkey_jwt_expiry(struct slice jwt, int64_t *expires_s)
 	struct buf text = {0};
 	json_t *claims = NULL;
 
-	if (last != NULL && base64url_decode((struct slice){body, (size_t)(last - body)}, &text))
+	if (last != NULL &&
+		base64_decode_digits((struct slice){body, (size_t)(last - body)}, "-_", &text) == 0)
 		claims = json_loadb(text.ptr, text.len, 0, NULL);
 	*expires_s = json_integer_value(json_object_get(claims, "exp"));
 	json_decref(claims);

@@ -42,9 +42,41 @@ static void test_decode(void **state)
 	}
 }
 
+static const struct {
+	const char *digits, *last_two, *expected; /* NULL: refused */
+} unpadded[] = {
+	{"", "+/", ""},
+	{"YQ", "+/", "a"},
+	{"YWI", "-_", "ab"},
+	{"YWJj", "-_", "abc"},
+	{"Pz8/", "+/", "???"},
+	{"Pz8_", "-_", "???"},
+	{"Pz8_", "+/", NULL},
+	{"Pz8/", "-_", NULL},
+	{"YQ==", "+/", NULL},
+	{"Y Q", "+/", NULL},
+};
+
+static void test_digits(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(unpadded); i++) {
+		struct buf out = {0};
+		int result = base64_decode_digits(
+			slice_from(unpadded[i].digits), unpadded[i].last_two, &out);
+
+		print_message("%s\n", unpadded[i].digits);
+		assert_int_equal(result, unpadded[i].expected == NULL ? -1 : 0);
+		if (result == 0)
+			assert_string_equal(buf_cstr(&out), unpadded[i].expected);
+		buf_free(&out);
+	}
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_decode)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_decode), cmocka_unit_test(test_digits)};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
