@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -21,6 +22,16 @@
 #define CONNECTION_MEMORY_BYTES ((size_t)32 * 1024)
 #define LISTEN_BACKLOG          64
 #define DEFAULT_CONTENT_TYPE    "text/plain; charset=utf-8"
+
+/* A request whose answer comes later. Freed when it was answered and that was sent, or never will
+ * be. */
+struct httpd_later {
+	struct httpd *httpd; /* NULL once the server is gone */
+	struct MHD_Connection *connection;
+	struct httpd_response answer;
+	bool is_answered;
+	LIST_ENTRY(httpd_later) next;
+};
 
 struct httpd {
 	struct MHD_Daemon *daemon;
@@ -31,9 +42,13 @@ struct httpd {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int open_handles;
+	LIST_HEAD(, httpd_later) later;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 };
+
+/* Marks a request of which only the head has come. */
+static char begun;
 
 static void run(struct httpd *httpd);
 
@@ -126,11 +141,84 @@ static void refuse(struct httpd_response *answer, bool path_is_known)
 	buf_append_str(&answer->body, path_is_known ? "method not allowed\n" : "not found\n");
 }
 
+struct httpd_later *httpd_defer(struct httpd_response *response)
+{
+	struct httpd_later *later = xcalloc(1, sizeof(*later));
+
+	response->later = later;
+	return later;
+}
+
+/* Nothing of the connection goes on until the answer is there. */
+static void suspend(
+	struct httpd *httpd, struct MHD_Connection *connection, struct httpd_later *later)
+{
+	later->httpd = httpd;
+	later->connection = connection;
+	LIST_INSERT_HEAD(&httpd->later, later, next);
+	MHD_suspend_connection(connection);
+}
+
+static void resume(struct httpd_later *later)
+{
+	later->is_answered = true;
+	MHD_resume_connection(later->connection);
+}
+
+void httpd_answer(struct httpd_later *later, struct httpd_response *response)
+{
+	struct httpd *httpd = later->httpd;
+
+	if (httpd == NULL) {
+		buf_free(&response->body);
+		free(later);
+		return;
+	}
+	later->answer = *response;
+	response->body = (struct buf){0};
+	resume(later);
+	uv_timer_start(&httpd->timer, on_timer, 0, 0);
+}
+
+/* Who has still to answer finds nobody then. */
+static void leave(struct httpd_later *later)
+{
+	LIST_REMOVE(later, next);
+	later->httpd = NULL;
+	if (!later->is_answered)
+		return;
+	buf_free(&later->answer.body);
+	free(later);
+}
+
+static enum MHD_Result send_later(
+	struct MHD_Connection *connection, struct httpd_later *later, void **request)
+{
+	enum MHD_Result result = MHD_NO;
+
+	if (later->is_answered)
+		result = send_answer(connection, &later->answer, NULL);
+	later->answer.body = (struct buf){0};
+	leave(later);
+	*request = &begun;
+	return result;
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **request,
+	enum MHD_RequestTerminationCode code)
+{
+	(void)arg;
+	(void)connection;
+	(void)code;
+	if (*request != NULL && *request != &begun)
+		leave(*request);
+	*request = NULL;
+}
+
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path,
 	const char *method, const char *version, const char *upload, size_t *upload_bytes,
 	void **request)
 {
-	static char begun;
 	struct httpd *httpd = arg;
 	struct httpd_response answer = {
 		.status = MHD_HTTP_OK, .content_type = DEFAULT_CONTENT_TYPE};
@@ -140,17 +228,26 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 
 	(void)version;
 	(void)upload;
-	/* Called once for the head, then for the body, which nobody here wants, then to answer. */
+	/* Called once for the head, then for the body, which nobody here wants, then to answer; and
+	 * once more where the answer came later. */
 	if (*request == NULL || *upload_bytes > 0) {
 		*request = &begun;
 		*upload_bytes = 0;
 		return MHD_YES;
 	}
+	if (*request != &begun)
+		return send_later(connection, *request, request);
 	route = find_route(httpd, path, method, &allow);
 	if (route != NULL)
 		route->handle(httpd->arg, &answer);
 	else
 		refuse(&answer, allow.len > 0);
+	if (answer.later != NULL) {
+		*request = answer.later;
+		suspend(httpd, connection, answer.later);
+		buf_free(&answer.body);
+		return MHD_YES;
+	}
 	result = send_answer(connection, &answer, allow.len > 0 ? buf_cstr(&allow) : NULL);
 	buf_free(&allow);
 	return result;
@@ -249,12 +346,14 @@ struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
 	httpd->routes = routes;
 	httpd->arg = arg;
 	httpd->port = port_of(fd);
-	httpd->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+	httpd->daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
 		on_request, httpd, MHD_OPTION_EXTERNAL_LOGGER, on_mhd_log, NULL,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd, MHD_OPTION_NOTIFY_COMPLETED,
+		on_completed, httpd, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)MAX_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,
+		(unsigned)CONNECTION_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		CONNECTION_MEMORY_BYTES, MHD_OPTION_END);
 	if (httpd->daemon == NULL) {
 		err_setf(err, "cannot start the web server on %s:%d", address, port);
 		close(fd);
@@ -270,6 +369,16 @@ int httpd_port(const struct httpd *httpd)
 	return httpd->port;
 }
 
+/* Connections must not be suspended when the server stops. */
+static void resume_all(struct httpd *httpd)
+{
+	struct httpd_later *later;
+
+	LIST_FOREACH (later, &httpd->later, next)
+		if (!later->is_answered)
+			MHD_resume_connection(later->connection);
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
 	struct httpd *httpd = handle->data;
@@ -277,7 +386,10 @@ static void on_handle_closed(uv_handle_t *handle)
 	if (--httpd->open_handles > 0)
 		return;
 	/* Only now: the poll handle watched its descriptor. */
+	resume_all(httpd);
 	MHD_stop_daemon(httpd->daemon);
+	while (!LIST_EMPTY(&httpd->later))
+		leave(LIST_FIRST(&httpd->later));
 	if (httpd->on_closed != NULL)
 		httpd->on_closed(httpd->closed_arg);
 	free(httpd);
