@@ -45,8 +45,18 @@ def now_ms():
     return int(time.time() * 1000)
 
 
+_last_ms = 0
+
+
+def next_ms():
+    """Now, but no time twice: two scrapes of a target at one time are one message."""
+    global _last_ms
+    _last_ms = max(now_ms(), _last_ms + 1)
+    return _last_ms
+
+
 def headers(where, at_ms=None, labels=None, **extra):
-    at_ms = now_ms() if at_ms is None else at_ms
+    at_ms = next_ms() if at_ms is None else at_ms
     made = {"Ps-Time": str(at_ms), "Ps-Interval": "15000", "Ps-Duration": "0.1",
             "Nats-Msg-Id": f"{hash64(where.encode() + str(at_ms).encode()):016x}"}
     if labels:
