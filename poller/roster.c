@@ -3,7 +3,6 @@
 #include "poller/roster.h"
 
 #include "common/core/log.h"
-#include "poller/scraper.h"
 
 /* Of a reload's changes, so many are logged one by one; the others are counted. */
 #define LINES_MAX 20

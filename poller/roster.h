@@ -6,6 +6,7 @@
  * of both. It never changes, and is freed when its user and the last scrape of it are done with it.
  * Loop thread.
  */
+#include "poller/scraper.h"
 #include "poller/self.h"
 #include "poller/target.h"
 
@@ -24,8 +25,8 @@ struct roster *roster_new(const struct settings *settings, int port, struct metr
 /* NULL is allowed. */
 void roster_unref(struct roster *roster);
 
-/* Logs what a reload changes, and appends a line of it for people. */
-struct scraper;
+/* A reload: its targets take the place of the former ones, with scraper and metrics. Logs what that
+ * changes, and appends lines of it for people. */
 void roster_put_in_place(struct roster *roster, const struct roster *former,
 	struct scraper *scraper, struct metrics *metrics, struct buf *answer);
 
