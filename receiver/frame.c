@@ -133,6 +133,11 @@ void frame_shed(struct frame *frame, enum frame_fate fate, const char *why)
 	frame->delivered_as = fate;
 }
 
+bool frame_is_last(const struct frame *frame)
+{
+	return !frame->scrape.up && (frame->scrape.flags & WIRE_REMOVED) != 0;
+}
+
 void frame_free(struct frame *frame)
 {
 	if (frame == NULL)
