@@ -69,6 +69,9 @@ void frame_shed(struct frame *frame, enum frame_fate fate, const char *why);
 /* It says that the target was removed from its poller's configuration: the last of it. */
 bool frame_is_last(const struct frame *frame);
 
+/* Whether `a` comes before `b` in the stream; durables made anew come later. */
+bool frame_is_before(const struct frame *a, const struct frame *b);
+
 /* Bytes that holding it costs, about; its keyframe in full, though others may share it. */
 size_t frame_bytes(const struct frame *frame);
 

@@ -279,19 +279,10 @@ static void note_heard(struct target *target, const struct frame *frame)
 static bool take_without_body(struct newest *newest, struct target *target, struct frame *frame,
 	enum frame_fate fate, int64_t now_ms)
 {
-	static const char *const reasons[FATE_COUNT] = {
-		[FATE_OVER_BYTES] = "no room: max_publisher_bytes of the receiver",
-		[FATE_KEYFRAME_MISSING] = "the stream lacks the scrape's keyframe",
-		[FATE_KEYFRAME_DENIED] = "the receiver may not look up keyframes",
-		[FATE_KEYFRAME_CORRUPT] = "the scrape's keyframe cannot be read",
-		[FATE_KEYFRAME_TOO_LARGE] = "the scrape's keyframe exceeds max_scrape_bytes",
-		[FATE_KEYFRAME_FAILED] = "the scrape's keyframe could not be looked up",
-	};
-
 	if (target->waiting != NULL || target->in_flight != NULL ||
 		now_ms - target->taken_from_ms <= newest_silence_bound_ms(newest, target))
 		return false;
-	frame_shed(frame, fate, reasons[fate]);
+	frame_shed(frame, fate, frame_fate_words(fate));
 	if (!has_room_instead(newest, target, frame))
 		return false;
 	become_newest(newest, target, frame);
