@@ -121,9 +121,22 @@ struct push_gateway_settings {
 	struct http_client_settings http;
 };
 
+enum files_compression { FILES_PLAIN, FILES_ZSTD };
+
+struct files_settings {
+	struct yaml_position position;
+	char *name;
+	char *dir;
+	enum files_compression compression;
+	int64_t retention_age_ms; /* 0: no limit */
+	uint64_t retention_bytes; /* 0: no limit */
+	int64_t max_age_ms;       /* 0: off */
+};
+
 /* Each with a list in struct settings and a row in settings_sinks.c. */
 enum settings_sink_kind {
 	SINK_PUSH_GATEWAY,
+	SINK_FILES,
 	SINK_KIND_COUNT,
 };
 
@@ -216,6 +229,8 @@ struct settings {
 	struct nats_tls_settings tls; /* of the stream that has none of its own */
 	struct push_gateway_settings *push_gateways;
 	size_t push_gateway_count;
+	struct files_settings *files;
+	size_t files_count;
 	struct job_settings *jobs;
 	size_t job_count;
 };

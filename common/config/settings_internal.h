@@ -12,6 +12,9 @@
 /* The whole file: a struct settings. */
 extern const struct config_table settings_table;
 
+/* Of sinks, each in a file of its own. */
+extern const struct config_table files_table;
+
 /* Of single texts (settings_values.c); they quote nothing that may be secret. */
 int check_label_name(const char *name, struct err *err);
 int check_name(const char *name, struct err *err); /* job, instance, publisher: fits a subject */

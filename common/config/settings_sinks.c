@@ -38,11 +38,35 @@ static void describe_push_gateway(const void *own, struct buf *out)
 	free(url);
 }
 
+static void describe_files(const void *own, struct buf *out)
+{
+	const struct files_settings *files = own;
+
+	buf_appendf(
+		out, "files in %s%s", files->dir, files->compression == FILES_ZSTD ? ", zstd" : "");
+	if (files->retention_age_ms > 0) {
+		buf_append_str(out, ", kept for ");
+		units_format_duration(files->retention_age_ms, out);
+	}
+	if (files->retention_bytes > 0) {
+		buf_append_str(out, ", up to ");
+		units_format_size(files->retention_bytes, out);
+	}
+	if (files->max_age_ms > 0) {
+		buf_append_str(out, ", drops what is older than ");
+		units_format_duration(files->max_age_ms, out);
+	}
+}
+
 static const struct sink_row rows[SINK_KIND_COUNT] = {
 	[SINK_PUSH_GATEWAY] = {.key = "push_gateway",
 		.has_durables = true,
 		LIST(struct push_gateway_settings, push_gateways, push_gateway_count),
 		.describe = describe_push_gateway},
+	[SINK_FILES] = {.key = "files",
+		.has_durables = true,
+		LIST(struct files_settings, files, files_count),
+		.describe = describe_files},
 };
 
 static size_t count_of(const struct settings *settings, enum settings_sink_kind kind)

@@ -710,8 +710,17 @@ static const struct config_key settings_keys[] = {
 		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
 		.table = &push_gateway_table,
 		.audience = FOR_RECEIVER,
-		.help = "The Push Gateway that the receiver delivers to, or a list of them; the "
-			"receiver requires at least one."},
+		.help = "The Push Gateway that the receiver delivers to, or a list of them. The "
+			"receiver requires at least one sink of any kind."},
+	{.name = "files",
+		.type = CONFIG_LIST,
+		CONFIG_AT(struct settings, files),
+		COUNTED(struct settings, files_count),
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
+		.table = &files_table,
+		.audience = FOR_RECEIVER,
+		.help = "A folder that the receiver writes each scrape into as a file, or a list "
+			"of them."},
 	{.name = "jobs",
 		.type = CONFIG_MAP,
 		CONFIG_AT(struct settings, jobs),

@@ -3,6 +3,7 @@
 #include "receiver/sink/kinds.h"
 
 #include "receiver/intake_internal.h"
+#include "receiver/sink/files.h"
 #include "receiver/sink/push_gateway.h"
 
 static void push_gateway_needs(
@@ -20,6 +21,20 @@ static struct sink *open_push_gateway(const struct sink_context *context, const 
 	return push_gateway_open(context, own);
 }
 
+static void files_needs(const struct settings *settings, const void *own, struct sink_needs *needs)
+{
+	const struct files_settings *files = own;
+
+	(void)settings;
+	needs->max_age_ms = files->max_age_ms;
+}
+
+static struct sink *open_files(const struct sink_context *context, const void *own)
+{
+	return files_open(context, own);
+}
+
 const struct sink_kind sink_kinds[SINK_KIND_COUNT] = {
 	[SINK_PUSH_GATEWAY] = {&intake_of_state, push_gateway_needs, open_push_gateway},
+	[SINK_FILES] = {&intake_of_log, files_needs, open_files},
 };
