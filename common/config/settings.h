@@ -121,6 +121,20 @@ struct push_gateway_settings {
 	struct http_client_settings http;
 };
 
+struct victoriametrics_settings {
+	struct yaml_position position;
+	char *name;
+	char *url; /* may hold credentials */
+	bool publisher_label;
+	int64_t max_samples_per_send;
+	int64_t batch_send_deadline_ms;
+	int64_t concurrency;
+	int64_t timeout_ms;
+	int64_t min_backoff_ms, max_backoff_ms;
+	int64_t max_age_ms; /* 0: off */
+	struct http_client_settings http;
+};
+
 enum files_compression { FILES_PLAIN, FILES_ZSTD };
 
 struct files_settings {
@@ -136,6 +150,7 @@ struct files_settings {
 /* Each with a list in struct settings and a row in settings_sinks.c. */
 enum settings_sink_kind {
 	SINK_PUSH_GATEWAY,
+	SINK_VICTORIAMETRICS,
 	SINK_FILES,
 	SINK_KIND_COUNT,
 };
@@ -229,6 +244,8 @@ struct settings {
 	struct nats_tls_settings tls; /* of the stream that has none of its own */
 	struct push_gateway_settings *push_gateways;
 	size_t push_gateway_count;
+	struct victoriametrics_settings *victoriametrics;
+	size_t victoriametrics_count;
 	struct files_settings *files;
 	size_t files_count;
 	struct job_settings *jobs;

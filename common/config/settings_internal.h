@@ -13,7 +13,7 @@
 extern const struct config_table settings_table;
 
 /* Of sinks, each in a file of its own. */
-extern const struct config_table files_table;
+extern const struct config_table files_table, victoriametrics_table;
 
 /* Of single texts (settings_values.c); they quote nothing that may be secret. */
 int check_label_name(const char *name, struct err *err);

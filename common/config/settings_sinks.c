@@ -38,6 +38,27 @@ static void describe_push_gateway(const void *own, struct buf *out)
 	free(url);
 }
 
+static void describe_max_age(int64_t max_age_ms, struct buf *out)
+{
+	if (max_age_ms == 0)
+		return;
+	buf_append_str(out, ", drops what is older than ");
+	units_format_duration(max_age_ms, out);
+}
+
+static void describe_victoriametrics(const void *own, struct buf *out)
+{
+	const struct victoriametrics_settings *victoria = own;
+	char *url = url_redact(victoria->url);
+
+	buf_appendf(out, "VictoriaMetrics %s, %" PRId64 " at once, timeout ", url,
+		victoria->concurrency);
+	units_format_duration(victoria->timeout_ms, out);
+	buf_append_str(out, victoria->publisher_label ? ", with publisher_label" : "");
+	describe_max_age(victoria->max_age_ms, out);
+	free(url);
+}
+
 static void describe_files(const void *own, struct buf *out)
 {
 	const struct files_settings *files = own;
@@ -52,10 +73,7 @@ static void describe_files(const void *own, struct buf *out)
 		buf_append_str(out, ", up to ");
 		units_format_size(files->retention_bytes, out);
 	}
-	if (files->max_age_ms > 0) {
-		buf_append_str(out, ", drops what is older than ");
-		units_format_duration(files->max_age_ms, out);
-	}
+	describe_max_age(files->max_age_ms, out);
 }
 
 static const struct sink_row rows[SINK_KIND_COUNT] = {
@@ -63,6 +81,10 @@ static const struct sink_row rows[SINK_KIND_COUNT] = {
 		.has_durables = true,
 		LIST(struct push_gateway_settings, push_gateways, push_gateway_count),
 		.describe = describe_push_gateway},
+	[SINK_VICTORIAMETRICS] = {.key = "victoriametrics",
+		.has_durables = true,
+		LIST(struct victoriametrics_settings, victoriametrics, victoriametrics_count),
+		.describe = describe_victoriametrics},
 	[SINK_FILES] = {.key = "files",
 		.has_durables = true,
 		LIST(struct files_settings, files, files_count),

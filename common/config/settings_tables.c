@@ -712,6 +712,15 @@ static const struct config_key settings_keys[] = {
 		.audience = FOR_RECEIVER,
 		.help = "The Push Gateway that the receiver delivers to, or a list of them. The "
 			"receiver requires at least one sink of any kind."},
+	{.name = "victoriametrics",
+		.type = CONFIG_LIST,
+		CONFIG_AT(struct settings, victoriametrics),
+		COUNTED(struct settings, victoriametrics_count),
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
+		.table = &victoriametrics_table,
+		.audience = FOR_RECEIVER,
+		.help = "The VictoriaMetrics that the receiver brings each scrape to, or a list "
+			"of them."},
 	{.name = "files",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct settings, files),

@@ -5,6 +5,7 @@
 #include "receiver/intake_internal.h"
 #include "receiver/sink/files.h"
 #include "receiver/sink/push_gateway.h"
+#include "receiver/sink/victoriametrics.h"
 
 static void push_gateway_needs(
 	const struct settings *settings, const void *own, struct sink_needs *needs)
@@ -19,6 +20,21 @@ static void push_gateway_needs(
 static struct sink *open_push_gateway(const struct sink_context *context, const void *own)
 {
 	return push_gateway_open(context, own);
+}
+
+static void victoriametrics_needs(
+	const struct settings *settings, const void *own, struct sink_needs *needs)
+{
+	const struct victoriametrics_settings *victoria = own;
+
+	(void)settings;
+	needs->max_age_ms = victoria->max_age_ms;
+	needs->timeout_ms = victoria->timeout_ms;
+}
+
+static struct sink *open_victoriametrics(const struct sink_context *context, const void *own)
+{
+	return victoriametrics_open(context, own);
 }
 
 static void files_needs(const struct settings *settings, const void *own, struct sink_needs *needs)
@@ -36,5 +52,6 @@ static struct sink *open_files(const struct sink_context *context, const void *o
 
 const struct sink_kind sink_kinds[SINK_KIND_COUNT] = {
 	[SINK_PUSH_GATEWAY] = {&intake_of_state, push_gateway_needs, open_push_gateway},
+	[SINK_VICTORIAMETRICS] = {&intake_of_log, victoriametrics_needs, open_victoriametrics},
 	[SINK_FILES] = {&intake_of_log, files_needs, open_files},
 };
