@@ -125,6 +125,7 @@ class Nats:
                 self._take(line.rstrip(b"\r\n"))
         except (OSError, ValueError):
             pass
+        self.pongs.put(False)
 
     def _take(self, line):
         verb, _, rest = line.partition(b" ")
@@ -151,7 +152,8 @@ class Nats:
 
     def flush(self, timeout=10):
         self.send(b"PING\r\n")
-        self.pongs.get(timeout=timeout)
+        if not self.pongs.get(timeout=timeout):
+            raise NatsError(f"the connection has ended; errors: {self.errors}")
 
     def subscribe(self, subject, handler):
         sid = self.next_sid
