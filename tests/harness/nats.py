@@ -9,8 +9,6 @@ import ssl
 import threading
 import uuid
 
-from .process import wait_until
-
 
 class NatsError(Exception):
     pass
@@ -254,16 +252,6 @@ class Nats:
 
     def consumer_info(self, stream, durable):
         return self.api(f"CONSUMER.INFO.{stream}.{durable}")
-
-    def delete_consumer(self, stream, durable):
-        """nats-server 2.9 may fail to empty the durable's folder at the first try."""
-        def is_deleted():
-            try:
-                self.api(f"CONSUMER.DELETE.{stream}.{durable}")
-            except NatsError as error:
-                return "consumer not found" in str(error)
-            return True
-        wait_until(is_deleted, what=f"{durable} is deleted")
 
     def delete_consumer(self, stream, durable):
         """nats-server 2.9 may fail to remove the folder of one in use, though the consumer is gone."""
