@@ -25,6 +25,7 @@ struct share {
 	size_t bytes;
 	size_t acks;      /* held back; its user's to count */
 	size_t in_flight; /* of what has turns; its user's to count */
+	size_t passing;   /* things that will go by themselves, see shares_pass */
 	TAILQ_HEAD(, share_turn) ready;
 	TAILQ_ENTRY(share) in_turn; /* while something of it is ready */
 	UT_hash_handle by_name;
@@ -44,10 +45,15 @@ struct shares {
 	size_t max_bytes;             /* of one */
 	size_t max_in_flight;         /* of one; 0: any number */
 	size_t held_bytes, held_acks; /* of all */
+	size_t passing;               /* of all */
+	size_t over;                  /* shares that are full */
 	struct log_limit crowded;
 };
 
 void shares_init(struct shares *shares, uint64_t max_publisher_bytes, size_t max_in_flight);
+
+/* Others; what is held beyond them stays. */
+void shares_set_limits(struct shares *shares, uint64_t max_publisher_bytes, size_t max_in_flight);
 
 /*
  * The publisher's share, made if it has none. `is_claim`: anybody could have named that publisher;
@@ -64,6 +70,18 @@ void shares_discharge(struct shares *shares, struct share *share, size_t bytes);
 
 /* Whether so many bytes more may be charged to it. */
 bool shares_have_room(const struct shares *shares, const struct share *share, size_t bytes);
+
+/*
+ * Where nothing is refused, what arrives has to be stopped instead. A share is full while it holds
+ * more than it may and some of it is passing: without that, waiting would not help. One thing more
+ * is passing (1), or one less (-1).
+ */
+void shares_pass(struct shares *shares, struct share *share, int change);
+bool shares_is_full(const struct shares *shares, const struct share *share);
+bool shares_are_full(const struct shares *shares); /* any of them, or all taken together */
+
+/* The publisher's share, NULL if it has none. */
+const struct share *shares_find(const struct shares *shares, struct slice publisher);
 
 /* Queues it behind the others of its share, or takes it off. */
 void shares_set_ready(struct shares *shares, struct share_turn *turn, bool is_ready);
