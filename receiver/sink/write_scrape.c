@@ -35,8 +35,9 @@ struct reading {
 	struct write_series **items; /* while it differs; with a reference each */
 	uint8_t *stamped;
 	uint32_t item_room;
-	bool may_repeat;
 	uint64_t seed;
+	struct push_index labels; /* of the series, where two may have the same; hashes */
+	struct buf scratch;
 };
 
 static uint32_t former_count(const struct reading *r)
@@ -141,7 +142,6 @@ static bool read_differing(struct reading *r, const struct expo_line *line, bool
 		r->scrape->repeated++;
 	} else if (!is_loop) {
 		r->scrape->added += series->mark != r->round;
-		r->may_repeat = r->may_repeat || series->is_unusual;
 		add_item(r, series, is_stamped);
 		add_value(r, line, is_stamped);
 	}
@@ -228,20 +228,21 @@ static enum write_verdict read_all(struct reading *r, struct err *err)
 
 /* Series that are one once the target's labels are there. */
 
-static uint64_t hash_of(struct reading *r, const struct write_series *series, struct buf *scratch)
+static uint64_t hash_of(struct reading *r, const struct write_series *series)
 {
 	const struct write_plan *plan = write_planner_get(
 		r->planner, series->shape, r->options->labels, r->options->honor_labels);
+	char *begin, *end;
 
-	buf_clear(scratch);
-	scratch->len = (size_t)(write_plan_put(plan, series,
-					buf_reserve(scratch, write_plan_len(plan, series) + 1)) -
-				scratch->ptr);
-	return push_hash(r->seed, buf_slice(scratch));
+	buf_clear(&r->scratch);
+	begin = buf_reserve(&r->scratch, write_plan_len(plan, series) + 1);
+	end = write_plan_put(plan, series, begin);
+	return push_hash(r->seed, (struct slice){begin, (size_t)(end - begin)});
 }
 
 static void drop_item(struct reading *r, uint32_t i)
 {
+	r->scrape->added -= r->items[i]->mark != r->round;
 	write_series_put(r->table, r->items[i]);
 	r->items[i] = NULL;
 }
@@ -269,13 +270,10 @@ enum { OF_OURS = 1, OF_BODY = 2 };
 static void drop_repeated(struct reading *r)
 {
 	struct write_series *const *own = write_table_own(r->table);
-	struct push_index index = {0};
-	struct buf scratch = {0};
-
 	for (size_t i = 0; i < WRITE_OWN_COUNT; i++)
-		*push_index_at(&index, hash_of(r, own[i], &scratch)) = OF_OURS;
+		*push_index_at(&r->labels, hash_of(r, own[i])) = OF_OURS;
 	for (uint32_t i = 0; i < r->count; i++) {
-		uint32_t *known = push_index_at(&index, hash_of(r, r->items[i], &scratch));
+		uint32_t *known = push_index_at(&r->labels, hash_of(r, r->items[i]));
 
 		if (*known == 0) {
 			*known = OF_BODY;
@@ -288,19 +286,25 @@ static void drop_repeated(struct reading *r)
 		drop_item(r, i);
 	}
 	close_gaps(r);
-	push_index_free(&index);
-	buf_free(&scratch);
+}
+
+/* Whether another series may have the labels that this one has in the end. */
+static bool may_have_twin(struct reading *r, const struct write_series *series)
+{
+	return series->is_unusual || write_planner_get(r->planner, series->shape,
+					     r->options->labels, r->options->honor_labels)
+					     ->collides;
 }
 
 static bool may_repeat(struct reading *r)
 {
-	bool may = r->may_repeat;
+	bool may = false;
 
 	for (uint32_t i = 0; i < r->count && !may; i++)
-		may = r->items[i]->is_unusual ||
-		      write_planner_get(r->planner, r->items[i]->shape, r->options->labels,
-			      r->options->honor_labels)
-			      ->collides;
+		may = may_have_twin(r, r->items[i]);
+	for (uint32_t i = 0; i < former_count(r) && !may; i++)
+		may = r->former->items[i]->seen != r->round &&
+		      may_have_twin(r, r->former->items[i]);
 	return may;
 }
 
@@ -325,8 +329,13 @@ static void free_items(struct reading *r)
 	free(r->stamped);
 }
 
+static bool is_there_by_another_text(struct reading *r, const struct write_series *series)
+{
+	return r->labels.count > 0 && push_index_get(&r->labels, hash_of(r, series)) != 0;
+}
+
 /* Those of before that are not there any more. */
-static struct write_list *list_gone(const struct reading *r)
+static struct write_list *list_gone(struct reading *r)
 {
 	struct write_series **gone;
 	struct write_list *list;
@@ -336,7 +345,8 @@ static struct write_list *list_gone(const struct reading *r)
 	for (uint32_t i = 0; i < former_count(r); i++) {
 		struct write_series *series = r->former->items[i];
 
-		if (series->seen == r->round || former_is_stamped(r, i))
+		if (series->seen == r->round || former_is_stamped(r, i) ||
+			is_there_by_another_text(r, series))
 			continue;
 		series->refs++;
 		gone[count++] = series;
@@ -403,6 +413,8 @@ enum write_verdict write_scrape_read(struct write_scrape *scrape, struct write_t
 		free(r.times);
 	}
 	write_planner_forget(planner);
+	push_index_free(&r.labels);
+	buf_free(&r.scratch);
 	buf_free(&r.meta_name);
 	return verdict;
 }
