@@ -33,6 +33,7 @@ struct write_batch {
 	struct write_list *gone;     /* a reference; NULL: none */
 	uint32_t taken;              /* samples that the far side has answered for */
 	bool was_refused;            /* some of them */
+	uint64_t queued_ms;          /* when it was put into a queue, monotonic */
 	void *frame, *state;         /* its user's */
 };
 
