@@ -57,7 +57,7 @@ static void open_keyframes(struct receiver *receiver, const struct settings *set
 
 static void open_intakes(struct receiver *receiver, const struct settings *settings)
 {
-	receiver->intake_count = settings->push_gateway_count;
+	receiver->intake_count = settings_sink_count(settings);
 	receiver->intakes = xcalloc(receiver->intake_count, sizeof(struct intake *));
 	for (size_t i = 0; i < receiver->intake_count; i++) {
 		const struct intake_options options = {
@@ -68,7 +68,7 @@ static void open_intakes(struct receiver *receiver, const struct settings *setti
 			.codec = receiver->codec,
 			.tally = receiver->tally,
 			.keyframes = receiver->keyframes,
-			.push_gateway = &settings->push_gateways[i],
+			.sink = settings_sink_at(settings, i),
 		};
 		receiver->intakes[i] = intake_open(&options);
 	}
@@ -100,7 +100,8 @@ static int reload(void *state, struct settings *settings, struct buf *answer, st
 	keyframe_store_set_limits(
 		receiver->keyframes, settings->max_scrape_bytes, settings->keyframe_memory_bytes);
 	for (size_t i = 0; i < receiver->intake_count; i++)
-		intake_set_settings(receiver->intakes[i], settings, &settings->push_gateways[i]);
+		intake_set_settings(
+			receiver->intakes[i], settings, settings_sink_at(settings, i).own);
 	return 0;
 }
 
@@ -185,7 +186,7 @@ int main(int argc, char **argv)
 {
 	const struct daemon_program program = {
 		.name = "prometheus-streams-receiver",
-		.summary = "Delivers scrapes from a NATS JetStream stream to a Push Gateway.",
+		.summary = "Delivers scrapes from a NATS JetStream stream to its sinks.",
 		.metrics = receiver_metric_defs,
 		.metric_count = RM_COUNT,
 		.metric_reload_successful = RM_CONFIG_RELOAD_SUCCESSFUL,
