@@ -38,11 +38,27 @@ static void describe_push_gateway(const void *own, struct buf *out)
 	free(url);
 }
 
+static void describe_remote_write(const void *own, struct buf *out)
+{
+	const struct remote_write_settings *write = own;
+	char *url = url_redact(write->url);
+
+	buf_appendf(out, "remote write %s to %s, timeout ",
+		write->protobuf_message == REMOTE_WRITE_V1 ? "1.0" : "2.0", url);
+	units_format_duration(write->remote_timeout_ms, out);
+	buf_append_str(out, write->publisher_label ? ", with publisher_label" : "");
+	free(url);
+}
+
 static const struct sink_row rows[SINK_KIND_COUNT] = {
 	[SINK_PUSH_GATEWAY] = {.key = "push_gateway",
 		.has_durables = true,
 		LIST(struct push_gateway_settings, push_gateways, push_gateway_count),
 		.describe = describe_push_gateway},
+	[SINK_REMOTE_WRITE] = {.key = "remote_write",
+		.has_durables = true,
+		LIST(struct remote_write_settings, remote_writes, remote_write_count),
+		.describe = describe_remote_write},
 };
 
 static size_t count_of(const struct settings *settings, enum settings_sink_kind kind)

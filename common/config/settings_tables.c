@@ -712,6 +712,15 @@ static const struct config_key settings_keys[] = {
 		.audience = FOR_RECEIVER,
 		.help = "The Push Gateway that the receiver delivers to, or a list of them; the "
 			"receiver requires at least one."},
+	{.name = "remote_write",
+		.type = CONFIG_LIST,
+		CONFIG_AT(struct settings, remote_writes),
+		COUNTED(struct settings, remote_write_count),
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
+		.table = &remote_write_table,
+		.audience = FOR_RECEIVER,
+		.help = "Where the receiver sends all scrapes by Prometheus' remote write "
+			"protocol, or a list of such."},
 	{.name = "jobs",
 		.type = CONFIG_MAP,
 		CONFIG_AT(struct settings, jobs),
