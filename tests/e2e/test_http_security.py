@@ -131,6 +131,20 @@ def test_changed_password_file_is_used(world, nats, tmp_path):
     wait_up(nats)
 
 
+def test_a_file_changed_in_place_is_used(world, nats, tmp_path):
+    """Its inode, size and time of modification stay, as with rsync --inplace --times."""
+    path = tmp_path / "password"
+    path.write_text("old")
+    before = path.stat()
+    target = world.add(Target(expect("Authorization", basic("me", "new"))))
+    poller(world, nats, target.url, basic_auth={"username": "me", "password_file": str(path)})
+    wait_error(nats, "HTTP 401")
+    path.write_text("new")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_ino == before.st_ino
+    wait_up(nats)
+
+
 def test_changed_authority_is_used(world, nats, authority, tmp_path):
     other, path = Authority(tmp_path, "other"), tmp_path / "ca.pem"
     shutil.copy(other.cert, path)
@@ -162,6 +176,27 @@ def test_credentials_do_not_follow_to_another_host(world, nats):
     assert all("Authorization" not in headers for _, headers, _ in stranger.requests)
 
 
+@pytest.mark.parametrize("way", ["secrets", "files"])
+def test_secret_headers_do_not_follow_to_another_host(world, nats, tmp_path, way):
+    path = tmp_path / "value"
+    path.write_text("abc")
+    stranger = world.add(Target(BODY))
+    target = world.add(Target({"/metrics": status_answer(302, "", {
+        "Location": f"http://localhost:{stranger.port}/metrics"})}))
+    poller(world, nats, target.url, http_headers={"X-Key": {way: ["abc" if way == "secrets" else str(path)]}})
+    wait_error(nats, "redirected to another host, which is not for the secrets of http_headers")
+    assert target.requests[0][1]["X-Key"] == "abc"
+    assert not stranger.requests
+
+
+def test_secret_headers_follow_on_the_same_host(world, nats):
+    answer = expect("X-Key", "abc")["/metrics"]
+    target = world.add(Target({"/metrics": status_answer(302, "", {"Location": "/moved?a=b"}), "/moved?a=b": answer,
+                               "/moved": answer}))
+    poller(world, nats, target.url, http_headers={"X-Key": {"secrets": ["abc"]}})
+    wait_up(nats)
+
+
 class Proxy(Stub):
     def handle(self, request):
         self.seen = (request.path, dict(request.headers))
@@ -175,6 +210,16 @@ def test_proxy(world, nats):
     path, headers = proxy.seen
     assert path == "http://far.example.net/metrics"
     assert headers["Proxy-Authorization"] == basic("u", "p")
+
+
+def test_proxy_whatever_the_environment_says(world, nats):
+    proxy = world.add(Proxy())
+    os.environ["no_proxy"] = "far.example.net"
+    try:
+        poller(world, nats, "http://far.example.net/metrics", proxy_url=f"http://127.0.0.1:{proxy.port}")
+    finally:
+        del os.environ["no_proxy"]
+    wait_up(nats)
 
 
 def test_sink(world, nats, authority):
