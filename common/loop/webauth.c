@@ -20,12 +20,14 @@
 #include <strings.h>
 #include <sys/queue.h>
 
-#define MAX_RUNNING  2
-#define MAX_WAITING  64
-#define REMEMBERED   100
-#define DIGEST_BYTES 32
-#define MAX_PASSWORD 72 /* of bcrypt */
-#define BASIC        "Basic "
+#define MAX_RUNNING   2
+#define MAX_WAITING   64
+#define REMEMBERED    100
+#define DIGEST_BYTES  32
+#define MAX_PASSWORD  72 /* of bcrypt */
+#define MAX_COST      16
+#define BASIC         "Basic "
+#define BCRYPT_DIGITS "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 /* Of a random password; its cost is Prometheus' own for users that do not exist. */
 #define NOBODY_HASH "$2b$10$CwTycUXWue0Thq9StjUM0uJ8d4v3U7Xb0Yw1mC7l2Wb8Ck0kQv5vW"
 
@@ -46,11 +48,19 @@ struct web_config {
 	size_t user_count;
 };
 
+/* A check of the greatest cost takes seconds: more would hold up a worker thread, and the end. */
 static int check_bcrypt(const char *hash, struct err *err)
 {
-	if (strlen(hash) != 60 || strncmp(hash, "$2", 2) != 0 || hash[3] != '$' ||
-		strchr("aby", hash[2]) == NULL)
+	int cost;
+
+	if (strlen(hash) != 60 || strncmp(hash, "$2", 2) != 0 || strchr("aby", hash[2]) == NULL ||
+		hash[3] != '$' || !isdigit((unsigned char)hash[4]) ||
+		!isdigit((unsigned char)hash[5]) || hash[6] != '$' ||
+		strspn(hash + 7, BCRYPT_DIGITS) != 53)
 		return err_setf(err, "is no bcrypt hash: make one with htpasswd -nBC 10 USER");
+	cost = (hash[4] - '0') * 10 + hash[5] - '0';
+	if (cost < 4 || cost > MAX_COST)
+		return err_setf(err, "has a cost of %d: from 4 to %d is possible", cost, MAX_COST);
 	return 0;
 }
 

@@ -180,6 +180,9 @@ def test_stops_while_a_password_is_checked(world, nats, tmp_path):
     ("tls_server_config: {cert_file: /nonexistent, key_file: /k}\n", "cannot read /nonexistent"),
     ("tls_server_config: {cert_file: web.yaml, key_file: web.yaml}\n", "certificate"),
     ("basic_auth_users: {prom: plain}\n", "is no bcrypt hash"),
+    ("basic_auth_users: {prom: '$2b$31$" + "a" * 53 + "'}\n", "cost"),
+    ("basic_auth_users: {prom: '$2b$3x$" + "a" * 53 + "'}\n", "is no bcrypt hash"),
+    ("basic_auth_users: {prom: '$2b$10$" + "a" * 52 + "!'}\n", "is no bcrypt hash"),
     ("tls_server_confg: {}\n", "tls_server_config"),
     ("tls_server_config: {cert_file: a, key_file: b, client_auth_type: RequireAnyClientCert}\n", "unknown key"),
 ])
