@@ -41,6 +41,7 @@ static int init_targets(struct poller *poller, const struct settings *settings, 
 		.port = daemon_monitor_port(poller->daemon),
 		.is_tls = daemon_monitor_is_tls(poller->daemon),
 		.header = daemon_monitor_header(poller->daemon),
+		.own = daemon_monitor_own(poller->daemon),
 	};
 
 	poller->has_self = access.port != 0;
