@@ -71,7 +71,7 @@ struct fetch_material {
 	struct buf ca, cert, key; /* PEM */
 	struct string_list headers;
 	bool is_for_one_host; /* libcurl would send the secret ones wherever it is redirected */
-	struct err error; /* why it cannot be used; "" */
+	struct err error;     /* why it cannot be used; "" */
 };
 void fetch_material_unref(struct fetch_material *material);
 

@@ -87,6 +87,26 @@ def test_server_name(world, nats, authority):
     assert target.requests[0][1]["Host"] == f"127.0.0.1:{target.port}"
 
 
+def test_one_job_does_not_use_the_connections_of_another(world, nats, authority, tmp_path):
+    """What is kept open was made unverified, or by a certificate that the other jobs do not have."""
+    client = authority.issue("client")
+    target = world.add(Target(BODY, certificate=authority.issue("server"), client_ca=authority.cert))
+    own = {"cert_file": client.cert, "key_file": client.key}
+    jobs = {"careless": {**own, "insecure_skip_verify": True}, "careful": {**own, "ca_file": authority.cert},
+            "elsewhere": {**own, "ca_file": Authority(tmp_path, "other").cert},
+            "named": {**own, "ca_file": authority.cert, "server_name": "web.example.net"},
+            "nobody": {"ca_file": authority.cert}}
+    daemon = world.poller(nats, {name: {"targets": [{"name": "one", "url": target.url}], "tls_config": tls}
+                                 for name, tls in jobs.items()})
+
+    def scrapes(job):
+        return daemon.total("scrapes_total", poller_job=job, outcome="success"), daemon.total("scrapes_total", poller_job=job)
+    wait_until(lambda: all(scrapes(job)[1] >= 5 for job in jobs))
+    passed = {job: scrapes(job)[0] for job in jobs}
+    assert passed["careless"] >= 4 and passed["careful"] >= 4, passed
+    assert passed["elsewhere"] == passed["named"] == passed["nobody"] == 0, passed
+
+
 def test_wrong_name_and_expired(world, nats, authority):
     wrong = world.add(Target(BODY, certificate=authority.issue("wrong", alt="DNS:other.example.net")))
     poller(world, nats, wrong.url, tls_config={"ca_file": authority.cert})
@@ -210,6 +230,17 @@ def test_proxy(world, nats):
     path, headers = proxy.seen
     assert path == "http://far.example.net/metrics"
     assert headers["Proxy-Authorization"] == basic("u", "p")
+
+
+def test_a_proxy_of_https_sees_no_secret(world, nats):
+    """It is asked to connect, and told nothing of what goes through."""
+    proxy = world.add(Proxy())
+    poller(world, nats, "https://far.example.net/metrics", proxy_url=f"http://127.0.0.1:{proxy.port}",
+           authorization={"credentials": "s3cret"}, http_headers={"X-Key": {"secrets": ["s3cret"]}})
+    wait_until(lambda: hasattr(proxy, "seen"))
+    path, headers = proxy.seen
+    assert path == "far.example.net:443"
+    assert "s3cret" not in str(headers) and "Authorization" not in headers
 
 
 def test_proxy_whatever_the_environment_says(world, nats):
