@@ -26,7 +26,8 @@ struct cmdline {
 	const char *web_config_file; /* NULL: as the configuration says */
 	enum log_format log_format;
 	bool debug;
-	bool has_pid_file; /* written, and locked through pid_fd as long as it is ours */
+	bool has_lifecycle; /* the monitor port may reload */
+	bool has_pid_file;  /* written, and locked through pid_fd as long as it is ours */
 	int pid_fd;
 };
 
