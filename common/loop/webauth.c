@@ -34,9 +34,10 @@
 
 /* --- The checks. */
 
+/* What was found of the latest so many. */
 struct memory {
-	unsigned char digest[DIGEST_BYTES];
-	bool pass;
+	unsigned char digests[REMEMBERED][DIGEST_BYTES];
+	size_t count, next;
 };
 
 struct check {
@@ -72,8 +73,7 @@ struct webauth {
 	bool is_looking, has_timer;
 	char *own_header;
 	unsigned char salt[DIGEST_BYTES];
-	struct memory remembered[REMEMBERED];
-	size_t remembered_count, next_forgotten;
+	struct memory passed, refused; /* apart: guesses must not push out who is known */
 	STAILQ_HEAD(, check) waiting;
 	size_t waiting_count, running_count;
 	bool is_closing;
@@ -94,24 +94,20 @@ static bool digest_of(
 	return done;
 }
 
-static const struct memory *recall(
-	const struct webauth *auth, const unsigned char digest[DIGEST_BYTES])
+static bool is_in(const struct memory *memory, const unsigned char digest[DIGEST_BYTES])
 {
-	for (size_t i = 0; i < auth->remembered_count; i++)
-		if (CRYPTO_memcmp(auth->remembered[i].digest, digest, DIGEST_BYTES) == 0)
-			return &auth->remembered[i];
-	return NULL;
+	for (size_t i = 0; i < memory->count; i++)
+		if (CRYPTO_memcmp(memory->digests[i], digest, DIGEST_BYTES) == 0)
+			return true;
+	return false;
 }
 
-static void remember(struct webauth *auth, const struct check *check)
+static void remember(struct memory *memory, const unsigned char digest[DIGEST_BYTES])
 {
-	struct memory *place = &auth->remembered[auth->next_forgotten];
-
-	auth->next_forgotten = (auth->next_forgotten + 1) % REMEMBERED;
-	if (auth->remembered_count < REMEMBERED)
-		auth->remembered_count++;
-	memcpy(place->digest, check->digest, DIGEST_BYTES);
-	place->pass = check->pass;
+	memcpy(memory->digests[memory->next], digest, DIGEST_BYTES);
+	memory->next = (memory->next + 1) % REMEMBERED;
+	if (memory->count < REMEMBERED)
+		memory->count++;
 }
 
 /* On a worker thread. */
@@ -178,7 +174,7 @@ static void on_worked(uv_work_t *request, int status)
 	auth->running_count--;
 	if (!auth->is_closing) {
 		if (check->generation == auth->generation)
-			remember(auth, check);
+			remember(check->pass ? &auth->passed : &auth->refused, check->digest);
 		check->on_judged(check->arg, check->pass);
 		start_next(auth);
 	}
@@ -220,17 +216,15 @@ static enum webauth_verdict judge_pair(
 {
 	const char *colon = memchr(pair.ptr, ':', pair.len);
 	unsigned char digest[DIGEST_BYTES];
-	const struct memory *memory;
 	struct check *check;
 	const char *hash;
 
 	if (colon == NULL || memchr(pair.ptr, '\0', pair.len) != NULL ||
 		!digest_of(auth, pair, digest))
 		return WEBAUTH_REFUSE;
-	memory = recall(auth, digest);
-	if (memory != NULL)
-		return memory->pass ? WEBAUTH_PASS : WEBAUTH_REFUSE;
-	if (auth->waiting_count >= MAX_WAITING ||
+	if (is_in(&auth->passed, digest))
+		return WEBAUTH_PASS;
+	if (is_in(&auth->refused, digest) || auth->waiting_count >= MAX_WAITING ||
 		pair.len - (size_t)(colon + 1 - pair.ptr) > MAX_PASSWORD)
 		return WEBAUTH_REFUSE;
 	hash = hash_of(auth, (struct slice){pair.ptr, (size_t)(colon - pair.ptr)});
@@ -328,8 +322,8 @@ static void use(struct webauth *auth, struct material *material)
 	free_material(auth->now);
 	auth->now = material;
 	auth->generation++;
-	auth->remembered_count = 0;
-	auth->next_forgotten = 0;
+	auth->passed = (struct memory){.count = 0};
+	auth->refused = (struct memory){.count = 0};
 }
 
 static void on_looked(uv_work_t *work, int status)

@@ -151,6 +151,26 @@ static void test_all_at_once(void **state)
 	scene_close(&scene);
 }
 
+/* Else whoever guesses could keep out those who know. */
+static void test_guesses_do_not_push_out_who_is_known(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	scene_open(&scene, "basic_auth_users: {a: " HASH "}\n");
+	assert_true(passes(&scene, PASS));
+	for (int i = 0; i < 300; i++) {
+		char header[64];
+
+		/* a: and two digits of base64 that differ */
+		snprintf(header, sizeof(header), "Basic YTp%c%c%c%c", 'A' + i % 26, 'A' + i / 26,
+			'A' + i % 26, 'A' + i / 26);
+		assert_false(passes(&scene, header));
+	}
+	assert_int_equal(judge(&scene, PASS), WEBAUTH_PASS);
+	scene_close(&scene);
+}
+
 static void test_end_in_the_middle(void **state)
 {
 	struct scene scene;
@@ -192,6 +212,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_headers),
 		cmocka_unit_test(test_all_at_once),
+		cmocka_unit_test(test_guesses_do_not_push_out_who_is_known),
 		cmocka_unit_test(test_end_in_the_middle),
 		cmocka_unit_test(test_a_verdict_of_the_old_file_is_not_remembered),
 	};
