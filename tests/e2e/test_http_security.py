@@ -175,6 +175,25 @@ def test_changed_authority_is_used(world, nats, authority, tmp_path):
     wait_up(nats)
 
 
+def test_changed_client_certificate_is_used(world, nats, authority, tmp_path):
+    """Though a connection is open that was made with the old one."""
+    mine = {name: str(tmp_path / name) for name in ("cert", "key")}
+
+    def put(certificate):
+        for source, name in ((certificate.cert, "cert"), (certificate.key, "key")):
+            shutil.copy(source, mine[name])
+    right = authority.issue("right")
+    put(right)
+    target = world.add(Target(BODY, certificate=authority.issue("server"), client_ca=authority.cert))
+    poller(world, nats, target.url, tls_config={"ca_file": authority.cert, "cert_file": mine["cert"],
+                                                "key_file": mine["key"]})
+    wait_up(nats)
+    put(Authority(tmp_path, "other").issue("wrong"))
+    wait_until(lambda: not outcomes(nats)[-1][0])
+    put(right)
+    wait_until(lambda: outcomes(nats)[-1][0])
+
+
 def test_authorization_and_headers(world, nats, tmp_path):
     path = tmp_path / "value"
     path.write_text("three\n")
