@@ -378,8 +378,13 @@ static int open_monitor(struct daemon *daemon, struct err *err)
 	const char *given = daemon->cmdline.web_config_file;
 	const char *path = given != NULL ? given : settings->web_config_file;
 
-	if (settings->monitor_port == 0)
+	if (settings->monitor_port == 0) {
+		if (path != NULL)
+			log_warn("without monitor_port there is nothing that the web config file "
+				 "could secure",
+				LOG_S("path", path));
 		return 0;
+	}
 	if (path != NULL) {
 		daemon->webauth = webauth_load(&daemon->loop, path, err);
 		if (daemon->webauth == NULL)

@@ -181,6 +181,11 @@ def test_stops_while_a_password_is_checked(world, nats, tmp_path):
         thread.join()
 
 
+def test_without_a_port_it_is_said_to_do_nothing(world, nats, tmp_path):
+    daemon = poller(world, nats, write_config(tmp_path, users={"prom": bcrypt(PASSWORD)}), monitor_port=0)
+    wait_until(lambda: "nothing that the web config file could secure" in daemon.log())
+
+
 def own_scrapes(nats):
     with nats.connect() as client:
         try:
