@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -70,8 +71,8 @@ def ask(daemon, path="/-/healthy", user=None, password=None, ca=None, client=Non
         return 0, str(error)
 
 
-def poller(world, nats, path, **settings):
-    target = world.add(Target({"/metrics": "a 1\n"}))
+def poller(world, nats, path, target=None, **settings):
+    target = target or world.add(Target({"/metrics": "a 1\n"}))
     return world.poller(nats, {"app": {"targets": [{"name": "a", "url": target.url}]}}, wait=False,
                         web_config_file=path, **settings)
 
@@ -87,18 +88,25 @@ def test_tls(world, nats, authority, tmp_path):
 
 def test_silent_clients_hold_up_nobody(world, nats, authority, tmp_path):
     """Connected, but in no hurry to shake hands."""
-    daemon = poller(world, nats, write_config(tmp_path, certificate=authority.issue("server")))
+    target = world.add(Target({"/metrics": "a 1\n"}))
+    daemon = poller(world, nats, write_config(tmp_path, certificate=authority.issue("server")), target)
     wait_until(lambda: ask(daemon, ca=authority.cert)[0] == 200)
     silent = [socket.create_connection(("127.0.0.1", daemon.port)) for _ in range(10)]
     begin = time.monotonic()
     for _ in range(10):
         assert ask(daemon, ca=authority.cert)[0] == 200
     assert time.monotonic() - begin < 5
-    used = process_seconds(daemon)
-    time.sleep(1)
-    assert process_seconds(daemon) - used < 0.5
+    wait_for_a_scrape(target)
+    begin, used = time.monotonic(), process_seconds(daemon)
+    wait_for_a_scrape(target)
+    assert process_seconds(daemon) - used < (time.monotonic() - begin) / 2, "idle between two scrapes, a second apart"
     for connection in silent:
         connection.close()
+
+
+def wait_for_a_scrape(target):
+    count = len(target.requests)
+    wait_until(lambda: len(target.requests) > count)
 
 
 def process_seconds(daemon):
@@ -170,12 +178,13 @@ def test_stops_while_a_password_is_checked(world, nats, tmp_path):
                                stdout=subprocess.PIPE, check=True).stdout.decode()
     daemon = poller(world, nats, write_config(tmp_path, users={"prom": expensive}))
     wait_until(lambda: ask(daemon)[0] == 401)
-    import threading
+    used = process_seconds(daemon)
     threads = [threading.Thread(target=ask, args=(daemon, "/metrics", "prom", f"guess {number}"))
                for number in range(6)]
     for thread in threads:
         thread.start()
-    time.sleep(0.3)
+    wait_until(lambda: process_seconds(daemon) - used > 0.2, what="passwords are being checked")
+    assert any(thread.is_alive() for thread in threads)
     daemon.stop()
     for thread in threads:
         thread.join()
