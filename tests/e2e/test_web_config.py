@@ -324,8 +324,9 @@ def test_what_is_wrong_is_said_at_the_start(world, nats, tmp_path, text, reason)
     path = tmp_path / "web.yaml"
     path.write_text(text)
     daemon = poller(world, nats, str(path))
-    process, daemon.process = daemon.process, None
+    process = daemon.process
     assert process.wait() == 1
+    daemon.process = None
     assert reason in process.log()
 
 
