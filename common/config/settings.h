@@ -121,6 +121,37 @@ struct push_gateway_settings {
 	struct http_client_settings http;
 };
 
+enum remote_write_message { REMOTE_WRITE_V1, REMOTE_WRITE_V2 };
+
+struct remote_write_queue_settings {
+	int64_t capacity; /* samples of a shard */
+	int64_t min_shards, max_shards;
+	int64_t max_samples_per_send;
+	int64_t batch_send_deadline_ms;
+	int64_t min_backoff_ms, max_backoff_ms;
+	bool retry_on_http_429;
+	int64_t sample_age_limit_ms; /* 0: none */
+};
+
+struct remote_write_metadata_settings {
+	bool send;
+	int64_t send_interval_ms;
+	int64_t max_samples_per_send;
+};
+
+struct remote_write_settings {
+	struct yaml_position position;
+	char *name; /* names the sink and its durable: default remote_write, remote_write_2, … */
+	char *url;  /* may hold credentials */
+	enum remote_write_message protobuf_message;
+	int64_t remote_timeout_ms;
+	int64_t max_age_ms; /* 0: off */
+	bool publisher_label;
+	struct remote_write_queue_settings queue;
+	struct remote_write_metadata_settings metadata;
+	struct http_client_settings http;
+};
+
 struct victoriametrics_settings {
 	struct yaml_position position;
 	char *name;
@@ -150,6 +181,7 @@ struct files_settings {
 /* Each with a list in struct settings and a row in settings_sinks.c. */
 enum settings_sink_kind {
 	SINK_PUSH_GATEWAY,
+	SINK_REMOTE_WRITE,
 	SINK_VICTORIAMETRICS,
 	SINK_FILES,
 	SINK_KIND_COUNT,
@@ -244,6 +276,8 @@ struct settings {
 	struct nats_tls_settings tls; /* of the stream that has none of its own */
 	struct push_gateway_settings *push_gateways;
 	size_t push_gateway_count;
+	struct remote_write_settings *remote_writes;
+	size_t remote_write_count;
 	struct victoriametrics_settings *victoriametrics;
 	size_t victoriametrics_count;
 	struct files_settings *files;

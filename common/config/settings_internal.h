@@ -31,6 +31,9 @@ int check_ip_address(const char *address, struct err *err);
 
 int check_path(const char *path, struct err *err);
 
+/* Of sinks that have a file of their own. */
+extern const struct config_table remote_write_table; /* settings_remote_write.c */
+
 /* Of all kinds of sinks (settings_sinks.c). */
 void settings_name_sinks(struct settings *settings); /* those that have no name */
 void settings_write_sink_kinds(struct buf *out);     /* "push_gateway, … or files" */

@@ -46,6 +46,19 @@ static void describe_max_age(int64_t max_age_ms, struct buf *out)
 	units_format_duration(max_age_ms, out);
 }
 
+static void describe_remote_write(const void *own, struct buf *out)
+{
+	const struct remote_write_settings *write = own;
+	char *url = url_redact(write->url);
+
+	buf_appendf(out, "remote write %s to %s, timeout ",
+		write->protobuf_message == REMOTE_WRITE_V1 ? "1.0" : "2.0", url);
+	units_format_duration(write->remote_timeout_ms, out);
+	buf_append_str(out, write->publisher_label ? ", with publisher_label" : "");
+	describe_max_age(write->max_age_ms, out);
+	free(url);
+}
+
 static void describe_victoriametrics(const void *own, struct buf *out)
 {
 	const struct victoriametrics_settings *victoria = own;
@@ -81,6 +94,10 @@ static const struct sink_row rows[SINK_KIND_COUNT] = {
 		.has_durables = true,
 		LIST(struct push_gateway_settings, push_gateways, push_gateway_count),
 		.describe = describe_push_gateway},
+	[SINK_REMOTE_WRITE] = {.key = "remote_write",
+		.has_durables = true,
+		LIST(struct remote_write_settings, remote_writes, remote_write_count),
+		.describe = describe_remote_write},
 	[SINK_VICTORIAMETRICS] = {.key = "victoriametrics",
 		.has_durables = true,
 		LIST(struct victoriametrics_settings, victoriametrics, victoriametrics_count),

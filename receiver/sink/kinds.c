@@ -5,6 +5,7 @@
 #include "receiver/intake_internal.h"
 #include "receiver/sink/files.h"
 #include "receiver/sink/push_gateway.h"
+#include "receiver/sink/remote_write.h"
 #include "receiver/sink/victoriametrics.h"
 
 static void push_gateway_needs(
@@ -20,6 +21,22 @@ static void push_gateway_needs(
 static struct sink *open_push_gateway(const struct sink_context *context, const void *own)
 {
 	return push_gateway_open(context, own);
+}
+
+static void remote_write_needs(
+	const struct settings *settings, const void *own, struct sink_needs *needs)
+{
+	const struct remote_write_settings *write = own;
+
+	(void)settings;
+	needs->max_age_ms = write->max_age_ms;
+	needs->timeout_ms = write->remote_timeout_ms;
+	needs->publisher_in_flight = 0; /* shards bound them */
+}
+
+static struct sink *open_remote_write(const struct sink_context *context, const void *own)
+{
+	return remote_write_open(context, own);
 }
 
 static void victoriametrics_needs(
@@ -52,6 +69,7 @@ static struct sink *open_files(const struct sink_context *context, const void *o
 
 const struct sink_kind sink_kinds[SINK_KIND_COUNT] = {
 	[SINK_PUSH_GATEWAY] = {&intake_of_state, push_gateway_needs, open_push_gateway},
+	[SINK_REMOTE_WRITE] = {&intake_of_log, remote_write_needs, open_remote_write},
 	[SINK_VICTORIAMETRICS] = {&intake_of_log, victoriametrics_needs, open_victoriametrics},
 	[SINK_FILES] = {&intake_of_log, files_needs, open_files},
 };
