@@ -45,6 +45,12 @@ static bool has_room(const struct remote_write *write, const struct write_shard 
 
 static void pump(struct remote_write *write);
 
+static void count_pending(struct remote_write *write, double more)
+{
+	write->pending += (size_t)(int64_t)more;
+	series_set(write->pending_samples, (double)write->pending);
+}
+
 /* What shards report. */
 
 static void end_frame(struct remote_write *write, struct write_target *state, struct frame *frame,
@@ -65,7 +71,7 @@ static void on_done(void *arg, struct write_batch *batch)
 	struct frame *frame = batch->frame;
 	bool was_refused = batch->was_refused;
 
-	write->pending -= write_batch_count(batch);
+	count_pending(write, -(double)write_batch_count(batch));
 	write_batch_free(batch, write->maker.table);
 	if (--state->batches == 0)
 		state->shard = NULL;
@@ -120,6 +126,7 @@ static struct write_shard *choose_shard(struct remote_write *write)
 
 	if (write->pending == 0 || write->shards_used > (size_t)queue->max_shards)
 		write->shards_used = (size_t)queue->min_shards;
+	series_set(write->shards_series, (double)write->shards_used);
 	shard = least_loaded(write);
 	if (has_room(write, shard))
 		return shard;
@@ -136,7 +143,7 @@ static void put_batch(struct remote_write *write, struct write_target *state,
 	batch->state = state;
 	state->shard = shard;
 	state->batches++;
-	write->pending += write_batch_count(batch);
+	count_pending(write, write_batch_count(batch));
 	write_shard_put(shard, batch);
 }
 
@@ -220,23 +227,12 @@ static void forget(struct sink *sink, struct ordered_target *target)
 		write_target_free(&write->maker, state);
 }
 
-static size_t shards_loaded(const struct remote_write *write)
-{
-	size_t loaded = 0;
-
-	for (size_t i = 0; i < write->shard_count; i++)
-		loaded += write->shards[i]->pending > 0;
-	return loaded;
-}
-
+/* What a target's silence ends is told to `silent`; nothing is shown of others. */
 static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
 {
-	struct remote_write *write = from_sink(sink);
-
+	(void)sink;
 	(void)now_ms;
 	(void)trusted_since_ms;
-	series_set(write->pending_samples, (double)write->pending);
-	series_set(write->shards_series, (double)shards_loaded(write));
 }
 
 static void set_settings(struct sink *sink, const struct settings *settings, const void *own)
