@@ -511,9 +511,11 @@ static const struct config_key settings_keys[] = {
 			"monitor "
 			"port also scrapes itself. 0 is none."},
 	FILE_KEY("web_config_file", struct settings, web_config_file, CONFIG_RESTART,
-		"A file in the format of Prometheus' web.config.file, with TLS "
-		"(tls_server_config: cert_file, key_file) and users (basic_auth_users, with bcrypt "
-		"hashes) of the monitor port. Read at the start."),
+		"The path of a file in the format of Prometheus' web.config.file, with TLS "
+		"(tls_server_config: cert_file, key_file, client_ca_file, client_auth_type) and "
+		"users (basic_auth_users, with bcrypt hashes) of the monitor port. What is in it, "
+		"and the files that it names, are read again within seconds of a change. "
+		"`--web.config.file` goes before this path."),
 	{.name = "shutdown_timeout",
 		.type = CONFIG_DURATION,
 		CONFIG_AT(struct settings, shutdown_timeout_ms),

@@ -139,6 +139,57 @@ static bool is_asked_for(const struct fetch_transfer *transfer, struct slice nam
 	       strncasecmp(name.ptr, wanted, name.len) == 0;
 }
 
+static char *part_of(CURLU *url, CURLUPart part)
+{
+	char *text = NULL;
+
+	(void)curl_url_get(url, part, &text, part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0);
+	return text;
+}
+
+/* What cannot be read, libcurl will not follow either. */
+static bool leads_elsewhere(const char *from, const char *location)
+{
+	static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
+	CURLU *here = curl_url(), *there = curl_url();
+	bool differs = curl_url_set(here, CURLUPART_URL, from, 0) != CURLUE_OK ||
+		       curl_url_set(there, CURLUPART_URL, from, 0) != CURLUE_OK ||
+		       curl_url_set(there, CURLUPART_URL, location, 0) != CURLUE_OK;
+
+	for (size_t i = 0; i < ARRAY_LEN(parts) && !differs; i++) {
+		char *a = part_of(here, parts[i]), *b = part_of(there, parts[i]);
+
+		differs = a == NULL || b == NULL || strcasecmp(a, b) != 0;
+		curl_free(a);
+		curl_free(b);
+	}
+	curl_url_cleanup(here);
+	curl_url_cleanup(there);
+	return differs;
+}
+
+/* libcurl leaves out Authorization elsewhere, but no other header. */
+static bool gives_secrets_away(
+	const struct fetch_transfer *transfer, struct slice name, struct slice value)
+{
+	char *location, *from = NULL;
+	long status = 0;
+	bool result;
+
+	if (transfer->material == NULL || !transfer->material->is_for_one_host ||
+		!transfer->request.follow_redirects || name.len != 8 ||
+		strncasecmp(name.ptr, "Location", 8) != 0)
+		return false;
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status / 100 != 3)
+		return false;
+	curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &from);
+	location = xstrndup(value.ptr, value.len);
+	result = from == NULL || leads_elsewhere(from, location);
+	free(location);
+	return result;
+}
+
 static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 {
 	struct fetch_transfer *transfer = arg;
@@ -155,12 +206,16 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 	if (len >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
 		fetch_forget_headers(&transfer->result);
 	} else if (colon != NULL) {
-		value = (struct slice){colon + 1, len - (size_t)(colon + 1 - bytes)};
 		name = (struct slice){bytes, (size_t)(colon - bytes)};
-		fetch_keep_header(&transfer->result, name, trim(value));
+		value = trim((struct slice){colon + 1, len - (size_t)(colon + 1 - bytes)});
+		fetch_keep_header(&transfer->result, name, value);
 		if (is_asked_for(transfer, name))
 			keep_text(transfer->result.answer_header,
-				sizeof(transfer->result.answer_header), trim(value));
+				sizeof(transfer->result.answer_header), value);
+		if (gives_secrets_away(transfer, name, value)) {
+			transfer->overflow = SECRETS_OVERFLOW;
+			return 0;
+		}
 	}
 	return len;
 }
