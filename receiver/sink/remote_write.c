@@ -14,6 +14,10 @@
 #include "receiver/sink/write_shard.h"
 #include "receiver/sink/write_target.h"
 
+/* Nothing more is taken while what is pending takes so much: series that differ from scrape to
+ * scrape are charged to nobody once another scrape has come. */
+#define PENDING_BYTES ((size_t)64 << 20)
+
 struct remote_write {
 	struct sink base;
 	struct sink_context context;
@@ -22,10 +26,10 @@ struct remote_write {
 	struct write_maker maker;
 	struct write_metadata metadata;
 	struct write_shard **shards;
-	size_t shard_count; /* made so far */
-	size_t shards_used; /* to which targets are given now */
-	struct frame *kept; /* its shard is full */
-	size_t pending;     /* samples in all shards */
+	size_t shard_count;            /* made so far */
+	size_t shards_used;            /* to which targets are given now */
+	struct frame *kept;            /* its shard is full */
+	size_t pending, pending_bytes; /* samples in all shards, and what they take */
 	struct series *pending_samples, *shards_series;
 	bool is_stopping;
 	size_t closing_parts;
@@ -45,9 +49,11 @@ static bool has_room(const struct remote_write *write, const struct write_shard 
 
 static void pump(struct remote_write *write);
 
-static void count_pending(struct remote_write *write, double more)
+/* `sign`: 1 or -1. */
+static void count_pending(struct remote_write *write, const struct write_batch *batch, int sign)
 {
-	write->pending += (size_t)(int64_t)more;
+	write->pending += (size_t)sign * write_batch_count(batch);
+	write->pending_bytes += (size_t)sign * batch->bytes;
 	series_set(write->pending_samples, (double)write->pending);
 }
 
@@ -71,7 +77,7 @@ static void on_done(void *arg, struct write_batch *batch)
 	struct frame *frame = batch->frame;
 	bool was_refused = batch->was_refused;
 
-	count_pending(write, -(double)write_batch_count(batch));
+	count_pending(write, batch, -1);
 	write_batch_free(batch, write->maker.table);
 	if (--state->batches == 0)
 		state->shard = NULL;
@@ -143,7 +149,7 @@ static void put_batch(struct remote_write *write, struct write_target *state,
 	batch->state = state;
 	state->shard = shard;
 	state->batches++;
-	count_pending(write, write_batch_count(batch));
+	count_pending(write, batch, 1);
 	write_shard_put(shard, batch);
 }
 
@@ -180,7 +186,8 @@ static void pump(struct remote_write *write)
 
 	while (!write->is_stopping) {
 		frame = write->kept;
-		if (frame == NULL && choose_shard(write) != NULL)
+		if (frame == NULL && write->pending_bytes < PENDING_BYTES &&
+			choose_shard(write) != NULL)
 			frame = ordered_next(write->context.ordered, clock_wall_ms());
 		if (frame == NULL || !take(write, frame))
 			break;
