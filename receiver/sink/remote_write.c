@@ -14,6 +14,10 @@
 #include "receiver/sink/write_shard.h"
 #include "receiver/sink/write_target.h"
 
+/* Nothing more is taken while what is pending takes so much: series that differ from scrape to
+ * scrape are charged to nobody once another scrape has come. */
+#define PENDING_BYTES ((size_t)64 << 20)
+
 struct remote_write {
 	struct sink base;
 	struct sink_context context;
@@ -22,10 +26,10 @@ struct remote_write {
 	struct write_maker maker;
 	struct write_metadata metadata;
 	struct write_shard **shards;
-	size_t shard_count; /* made so far */
-	size_t shards_used; /* to which targets are given now */
-	struct frame *kept; /* its shard is full */
-	size_t pending;     /* samples in all shards */
+	size_t shard_count;            /* made so far */
+	size_t shards_used;            /* to which targets are given now */
+	struct frame *kept;            /* its shard is full */
+	size_t pending, pending_bytes; /* samples in all shards, and what they take */
 	struct series *pending_samples, *shards_series;
 	bool is_stopping;
 	size_t closing_parts;
@@ -44,6 +48,14 @@ static bool has_room(const struct remote_write *write, const struct write_shard 
 }
 
 static void pump(struct remote_write *write);
+
+/* `sign`: 1 or -1. */
+static void count_pending(struct remote_write *write, const struct write_batch *batch, int sign)
+{
+	write->pending += (size_t)sign * write_batch_count(batch);
+	write->pending_bytes += (size_t)sign * batch->bytes;
+	series_set(write->pending_samples, (double)write->pending);
+}
 
 /* What shards report. */
 
@@ -65,7 +77,7 @@ static void on_done(void *arg, struct write_batch *batch)
 	struct frame *frame = batch->frame;
 	bool was_refused = batch->was_refused;
 
-	write->pending -= write_batch_count(batch);
+	count_pending(write, batch, -1);
 	write_batch_free(batch, write->maker.table);
 	if (--state->batches == 0)
 		state->shard = NULL;
@@ -120,6 +132,7 @@ static struct write_shard *choose_shard(struct remote_write *write)
 
 	if (write->pending == 0 || write->shards_used > (size_t)queue->max_shards)
 		write->shards_used = (size_t)queue->min_shards;
+	series_set(write->shards_series, (double)write->shards_used);
 	shard = least_loaded(write);
 	if (has_room(write, shard))
 		return shard;
@@ -136,7 +149,7 @@ static void put_batch(struct remote_write *write, struct write_target *state,
 	batch->state = state;
 	state->shard = shard;
 	state->batches++;
-	write->pending += write_batch_count(batch);
+	count_pending(write, batch, 1);
 	write_shard_put(shard, batch);
 }
 
@@ -173,7 +186,8 @@ static void pump(struct remote_write *write)
 
 	while (!write->is_stopping) {
 		frame = write->kept;
-		if (frame == NULL && choose_shard(write) != NULL)
+		if (frame == NULL && write->pending_bytes < PENDING_BYTES &&
+			choose_shard(write) != NULL)
 			frame = ordered_next(write->context.ordered, clock_wall_ms());
 		if (frame == NULL || !take(write, frame))
 			break;
@@ -220,23 +234,12 @@ static void forget(struct sink *sink, struct ordered_target *target)
 		write_target_free(&write->maker, state);
 }
 
-static size_t shards_loaded(const struct remote_write *write)
-{
-	size_t loaded = 0;
-
-	for (size_t i = 0; i < write->shard_count; i++)
-		loaded += write->shards[i]->pending > 0;
-	return loaded;
-}
-
+/* What a target's silence ends is told to `silent`; nothing is shown of others. */
 static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
 {
-	struct remote_write *write = from_sink(sink);
-
+	(void)sink;
 	(void)now_ms;
 	(void)trusted_since_ms;
-	series_set(write->pending_samples, (double)write->pending);
-	series_set(write->shards_series, (double)shards_loaded(write));
 }
 
 static void set_settings(struct sink *sink, const struct settings *settings, const void *own)

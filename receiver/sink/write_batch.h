@@ -31,6 +31,7 @@ struct write_batch {
 	double *values;              /* one for each of the list; owned */
 	int64_t *times;              /* the same, or NULL: all have time_ms; owned */
 	struct write_list *gone;     /* a reference; NULL: none */
+	size_t bytes;                /* that it takes, about, what is shared apart */
 	uint32_t taken;              /* samples that the far side has answered for */
 	bool was_refused;            /* some of them */
 	uint64_t queued_ms;          /* when it was put into a queue, monotonic */

@@ -20,8 +20,7 @@ enum { V2_REFS = 1, V2_SAMPLES = 2, V2_METADATA = 5 };
 enum { V2_TYPE = 1, V2_HELP_REF = 3 };
 enum { SAMPLE_VALUE = 1, SAMPLE_TIMESTAMP = 2 };
 
-/* Of one sample: its tag and length, the value, the timestamp. */
-#define SAMPLE_MAX_BYTES (2 + 1 + sizeof(double) + 1 + WRITE_VARINT_MAX_BYTES)
+#define KEPT_BYTES ((size_t)4 << 20)
 
 struct write_request {
 	struct write_table *table;
@@ -243,6 +242,20 @@ void write_request_free(struct write_request *request)
 	free(request);
 }
 
+size_t write_request_bytes(const struct write_request *request)
+{
+	return request->message.len + (request->version == WRITE_V2 ? request->symbols.len : 0);
+}
+
+/* What an unusually large one took is given back. */
+static void empty(struct buf *buf)
+{
+	if (buf->capacity > KEPT_BYTES)
+		buf_free(buf);
+	else
+		buf_clear(buf);
+}
+
 void write_request_begin(struct write_request *request, enum write_version version)
 {
 	static uint64_t numbers; /* what remembers them may be in several requests */
@@ -250,11 +263,11 @@ void write_request_begin(struct write_request *request, enum write_version versi
 	request->version = version;
 	request->counts = (struct write_counts){0};
 	request->number = ++numbers;
-	buf_clear(&request->message);
+	empty(&request->message);
 	if (version != WRITE_V2)
 		return;
 	push_index_free(&request->known);
-	buf_clear(&request->symbols);
+	empty(&request->symbols);
 	/* The first is the empty text. */
 	buf_append(&request->symbols, (char[]){WRITE_BYTES(V2_SYMBOLS), 0}, 2);
 	request->symbol_count = 1;

@@ -30,6 +30,9 @@ void write_request_begin(struct write_request *request, enum write_version versi
 void write_request_add(struct write_request *request, const struct write_batch *batch,
 	uint32_t from, uint32_t to, int64_t oldest_ms);
 
+/* What has been added so far takes, before it is compressed. */
+size_t write_request_bytes(const struct write_request *request);
+
 /* Adds what is known of a family, in 1.0; in 2.0 it goes with the samples. */
 void write_request_add_family(struct write_request *request, const struct write_family *family);
 

@@ -8,6 +8,10 @@
 #include "common/core/clock.h"
 #include "receiver/metrics.h"
 
+/* A request is not to become larger, beyond the first batch in it. */
+#define REQUEST_BYTES ((size_t)8 << 20)
+#define KEPT_BYTES    ((size_t)1 << 20)
+
 static void pump(struct write_shard *shard);
 
 static const struct remote_write_queue_settings *queue_of(const struct write_shard *shard)
@@ -40,9 +44,12 @@ static void make_request(struct write_shard *shard, size_t most)
 		write_request_add(sender->request, batch, batch->taken,
 			batch->taken + (uint32_t)take, from_ms);
 		shard->sending += take;
-		if (shard->sending == most || shard->doubtful > 0)
+		if (shard->sending == most || shard->doubtful > 0 ||
+			write_request_bytes(sender->request) >= REQUEST_BYTES)
 			break;
 	}
+	if (shard->body.capacity > KEPT_BYTES)
+		buf_free(&shard->body);
 	buf_clear(&shard->body);
 	shard->counts = write_request_end(sender->request, &shard->body);
 }

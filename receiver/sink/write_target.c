@@ -167,15 +167,15 @@ static void count_left_out(struct write_maker *maker, const char *reason, uint64
 			(double)by);
 }
 
-/* Series that are the same list as before have been charged. */
+/* Series that are the same list as before have been charged; others are the batch's, too. */
 static bool charge(struct write_maker *maker, struct write_target *state, const struct frame *frame,
-	const struct write_list *list)
+	const struct write_list *list, size_t *own)
 {
 	size_t bytes;
 
 	if (list == state->former)
 		return true;
-	bytes = bytes_with(state, list);
+	*own = bytes = bytes_with(state, list);
 	if (!has_room(maker, state, bytes)) {
 		say_over_bytes(maker, frame);
 		return false;
@@ -185,7 +185,7 @@ static bool charge(struct write_maker *maker, struct write_target *state, const 
 }
 
 static bool read_body(struct write_maker *maker, struct write_target *state,
-	const struct frame *frame, struct write_scrape *scrape)
+	const struct frame *frame, struct write_batch *batch, struct write_scrape *scrape)
 {
 	const struct wire_scrape *wire = &frame->scrape;
 	const struct write_scrape_options options = {
@@ -207,9 +207,10 @@ static bool read_body(struct write_maker *maker, struct write_target *state,
 		say_unread(maker, state, frame, verdict, &err);
 		return false;
 	}
-	if (charge(maker, state, frame, scrape->list))
+	if (charge(maker, state, frame, scrape->list, &batch->bytes))
 		return true;
 	write_scrape_fini(scrape, maker->table);
+	batch->bytes = 0;
 	return false;
 }
 
@@ -261,7 +262,7 @@ struct write_batch *write_target_read(
 	struct write_batch *batch = write_batch_new(
 		state->labels, (wire->flags & WIRE_HONOR_LABELS) != 0, wire->time_ms);
 
-	if (wire->up && decode(maker, frame) && read_body(maker, state, frame, &scrape)) {
+	if (wire->up && decode(maker, frame) && read_body(maker, state, frame, batch, &scrape)) {
 		show(maker, state, batch, &scrape);
 	} else {
 		if (!is_removed)
@@ -271,6 +272,7 @@ struct write_batch *write_target_read(
 	}
 	if (!is_removed)
 		batch->own[WRITE_OWN_DURATION] = wire->duration_s;
+	batch->bytes += sizeof(*batch) + write_batch_count(batch) * sizeof(double);
 	state->last_ms = wire->time_ms;
 	state->is_shown = !is_removed;
 	series_observe(maker->rewrite_seconds, (double)(clock_mono_us() - begin_us) / 1e6);

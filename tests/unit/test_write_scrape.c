@@ -261,15 +261,23 @@ static void check_failed(
 		fail_msg("%s, scrape %zu: verdict %d, %s", c->name, i + 1, verdict, err->text);
 }
 
-static void run_case(struct fixture *f, const struct scrape_case *c)
+static struct write_labels *labels_of(const struct scrape_case *c)
 {
-	struct write_list *former = NULL;
-	struct write_labels *labels;
 	struct labels extra = {0};
+	struct write_labels *labels;
 
 	for (size_t i = 0; i < ARRAY_LEN(c->labels) && c->labels[i] != NULL; i += 2)
 		labels_set(&extra, slice_from(c->labels[i]), slice_from(c->labels[i + 1]));
 	labels = write_labels_new(SLICE("j"), SLICE("i"), SLICE(""), &extra);
+	labels_free(&extra);
+	return labels;
+}
+
+static void run_case(struct fixture *f, const struct scrape_case *c)
+{
+	struct write_labels *labels = labels_of(c);
+	struct write_list *former = NULL;
+
 	for (size_t i = 0; i < MAX_SCRAPES && c->bodies[i] != NULL; i++) {
 		struct write_scrape_options options = {
 			.labels = labels,
@@ -302,7 +310,6 @@ static void run_case(struct fixture *f, const struct scrape_case *c)
 	}
 	write_list_unref(f->table, former);
 	write_labels_unref(labels);
-	labels_free(&extra);
 }
 
 static void test_cases(void **state)
