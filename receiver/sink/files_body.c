@@ -84,22 +84,27 @@ static void copy_line(
 		copy->at += copy->at < copy->input.len; /* its newline */
 		return;
 	}
-	if (line->kind != EXPO_SAMPLE || (line->timestamp.len > 0 && !scrape->ignores_timestamps))
+	if (line->kind != EXPO_SAMPLE || (line->timestamp.len > 0 && !scrape->ignores_timestamps)) {
+		copy_to(copy, end);
 		return;
+	}
 	copy_to(copy, line->value.ptr + line->value.len);
 	buf_append_str(copy->out, copy->stamp);
 	copy->at = (size_t)(end - copy->input.ptr);
 }
 
-/* What follows the last line is comments, up to the end of the input, or to a NUL, which is one. */
+/* What follows the last line is comments, up to one with a NUL, which may be the end. */
 static void copy_tail(struct copy *copy)
 {
 	const char *from = copy->input.ptr + copy->at;
 	size_t len = copy->input.len - copy->at;
 	const char *nul = len == 0 ? NULL : memchr(from, 0, len);
+	const char *newline = nul == NULL ? NULL : memrchr(from, '\n', (size_t)(nul - from));
 
-	if (len > 0)
-		copy_to(copy, nul != NULL ? nul : from + len);
+	if (len > 0 && nul == NULL)
+		copy_to(copy, from + len);
+	else if (newline != NULL)
+		copy_to(copy, newline + 1);
 }
 
 int files_body_up(struct buf *out, const struct files_scrape *scrape, struct slice exposition,

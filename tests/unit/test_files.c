@@ -39,6 +39,8 @@ static const struct {
 	{"a value over several lines", SLICE("a{b=\"c\nd\"} 1\n"), false,
 		"a{b=\"c\nd\"} 1 1000\n" REPORT("1", "1")},
 	{"an end by a NUL", SLICE("a 1\n\0b 2\n"), false, "a 1 1000\n" REPORT("1", "1")},
+	{"a NUL in a comment at the end", SLICE("a 1\n# x\n#\0b c\n"), false,
+		"a 1 1000\n# x\n" REPORT("1", "1")},
 	{"malformed", SLICE("a 1\nb{ 2\n"), false, NULL},
 };
 
