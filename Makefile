@@ -52,7 +52,7 @@ endif
 CFLAGS       ?= $(FLAGS_$(V))
 OUR_CFLAGS   := -std=gnu11 $(WARNINGS) -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
                 $(filter -fsanitize% -fno-sanitize%,$(FLAGS_$(V)))
-OUR_LDFLAGS  := -pthread $(filter -fsanitize%,$(FLAGS_$(V)))
+OUR_LDFLAGS  := -pthread -Wl,--as-needed $(filter -fsanitize%,$(FLAGS_$(V)))
 # Asked once, and only where something is compiled: `make deps` must run before they can be answered.
 LIB_CFLAGS    = $(eval LIB_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(LIB_CFLAGS)
 LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -lm)$(LIB_LDLIBS)

@@ -225,21 +225,25 @@ void write_shard_init(struct write_shard *shard, uv_loop_t *loop)
 	shard->timer.data = shard;
 }
 
+/* Not sent from here, where samples that are too old would end their batch at once. */
+void write_shard_resume(struct write_shard *shard)
+{
+	if (shard->state == WRITE_IDLE && shard->pending > 0)
+		uv_timer_start(&shard->timer, on_wait_over, left_ms(shard), 0);
+}
+
 void write_shard_put(struct write_shard *shard, struct write_batch *batch)
 {
 	batch->queued_ms = clock_mono_ms();
 	TAILQ_INSERT_TAIL(&shard->batches, batch, in_queue);
 	shard->pending += write_batch_count(batch);
-	/* Not sent from here, where samples that are too old would end their batch at once. */
-	if (shard->state == WRITE_IDLE)
-		uv_timer_start(&shard->timer, on_wait_over, left_ms(shard), 0);
+	write_shard_resume(shard);
 }
 
 void write_shard_flush(struct write_shard *shard)
 {
 	shard->is_flushing = true;
-	if (shard->state == WRITE_IDLE && shard->pending > 0)
-		uv_timer_start(&shard->timer, on_wait_over, 0, 0);
+	write_shard_resume(shard);
 }
 
 bool write_shard_is_busy(const struct write_shard *shard)

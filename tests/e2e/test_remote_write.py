@@ -12,6 +12,7 @@ from harness.process import free_port, wait_until
 from harness.remote_write import V2, Endpoint
 from harness.servers import VictoriaStore, WriteReceiver
 from harness.stubs import Target, status_answer
+from test_reload import LIFECYCLE, reload
 
 SERVERS = [WriteReceiver, VictoriaStore]
 FAST = {"batch_send_deadline": "100ms", "min_backoff": "20ms", "max_backoff": "200ms"}
@@ -302,6 +303,20 @@ def test_a_restarted_receiver_loses_nothing_and_ends_what_it_began(world, nats, 
     receiver.start()
     wait_until(lambda: is_acked(client), 40)
     assert endpoint.values("x") == list(range(21))
+
+
+def test_a_reload_takes_other_queue_settings_but_no_other_endpoint(world, nats, client, endpoint):
+    receiver = world.receiver(nats, args=LIFECYCLE, remote_write=write_to(endpoint, {"batch_send_deadline": "1h"}))
+    publish(client, "a", "x 1\n")
+    wait_until(lambda: receiver.total("remote_write_samples_pending") == 6)
+    receiver.config["remote_write"]["queue_config"]["batch_send_deadline"] = "50ms"
+    assert "changed: remote_write[0].queue_config.batch_send_deadline\n" in reload(receiver)
+    wait_until(lambda: is_acked(client))
+    receiver.config["remote_write"]["url"] = "http://127.0.0.1:1/write"
+    assert "remote_write[0].url" in reload(receiver)
+    publish(client, "a", "x 2\n")
+    wait_until(lambda: is_acked(client))
+    assert endpoint.values("x") == [1, 2]
 
 
 def test_a_malformed_scrape_is_down(world, nats, client, endpoint):
