@@ -174,21 +174,20 @@ class Prometheus(Server):
     def answers(self):
         return http.get(f"{self.url}/-/ready", timeout=2)[0] == 200
 
-    def query(self, expression):
-        """[(labels, value)] of an instant query."""
+    def rows(self, expression):
+        """The rows of an instant query, as they are."""
         from urllib.parse import quote
         answer = http.get_json(f"{self.url}/api/v1/query?query={quote(expression)}")
-        if answer is None:
-            return []
-        return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
+        return [] if answer is None else answer["data"]["result"]
+
+    def query(self, expression):
+        """[(labels, value)] of an instant query for an instant vector."""
+        return [(row["metric"], float(row["value"][1])) for row in self.rows(expression)]
 
     def stored(self, selector, window="1h"):
         """{labels as a frozenset: [(milliseconds, value)]} of the raw samples, markers left out."""
-        from urllib.parse import quote
-        answer = http.get_json(f"{self.url}/api/v1/query?query={quote(f'{selector}[{window}]')}")
-        rows = answer["data"]["result"] if answer else []
         return {frozenset(row["metric"].items()): [(round(at * 1000), float(value)) for at, value in row["values"]]
-                for row in rows}
+                for row in self.rows(f"{selector}[{window}]")}
 
 
 class WriteReceiver(Prometheus):
