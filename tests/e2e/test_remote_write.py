@@ -142,6 +142,31 @@ def test_a_restarted_server_misses_nothing(world, nats, client, server):
     assert receiver.total("remote_write_samples_retried_total") > 0
 
 
+def test_a_killed_receiver_misses_nothing(world, nats, client):
+    """What was sent and not acknowledged comes twice, beside what is new: Prometheus refuses the requests in which
+    something is older than what it has."""
+    server = world.add(WriteReceiver(world.folder).start())
+    receiver = world.receiver(nats, remote_write=write_to(server, {"max_samples_per_send": 40}))
+    published = {name: 0 for name in "abc"}
+
+    def publish_some(rounds):
+        for _ in range(rounds):
+            for name in published:
+                publish(client, name, f"x {published[name]}\n")
+                published[name] += 1
+    publish_some(100)
+    wait_until(lambda: receiver.total("remote_write_samples_total") > 100, interval=0.001)
+    receiver.kill()
+    publish_some(20)
+    receiver.start()
+    publish_some(20)
+    wait_until(lambda: is_acked(client), 60)
+
+    def counted():
+        return {labels["instance"]: value for labels, value in server.query("count_over_time(up[1h])")}
+    wait_until(lambda: counted() == published, 20, what=f"{counted()} is {published}")
+
+
 def rich_body(i):
     return (f'# HELP c Some\\nhelp.\n# TYPE c counter\nc{{a="1",b="2"}} {i}\nc{{b="\\"q\\"",a="x"}} {i}\n'
             f'# TYPE h histogram\nh_bucket{{le="1"}} {i}\nh_bucket{{le="+Inf"}} {i}\nh_sum {i}\nh_count {i}\n'
