@@ -344,6 +344,18 @@ def test_a_reload_takes_other_queue_settings_but_no_other_endpoint(world, nats, 
     assert endpoint.values("x") == [1, 2]
 
 
+def test_requests_are_secured_as_those_of_other_sinks(world, nats, client, endpoint):
+    receiver = world.receiver(nats, remote_write=write_to(
+        endpoint, url=f"{endpoint.url}/write?tenant=a", basic_auth={"username": "u", "password": "p4ss"},
+        http_headers={"X-Scope-OrgID": {"values": ["one"]}}))
+    publish(client, "a", "x 1\n")
+    wait_until(lambda: is_acked(client))
+    headers = endpoint.requests[0].headers
+    assert headers["authorization"] == "Basic dTpwNHNz" and headers["x-scope-orgid"] == "one"
+    assert headers["user-agent"].startswith("prometheus-streams/") and endpoint.paths == {"/write?tenant=a"}
+    assert "p4ss" not in receiver.log()
+
+
 def test_a_malformed_scrape_is_down(world, nats, client, endpoint):
     receiver = world.receiver(nats, remote_write=write_to(endpoint))
     publish(client, "a", "x 1\n")
