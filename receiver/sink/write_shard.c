@@ -197,25 +197,36 @@ static void prepare(struct write_shard *shard)
 					       : (size_t)queue_of(shard)->max_samples_per_send);
 }
 
+/* False once there is nothing to do now. Sets has_room where all that was to go was too old. */
+static bool send_next(struct write_shard *shard, bool *has_room)
+{
+	uint64_t wait_ms = shard->sending > 0 ? 0 : left_ms(shard);
+
+	if (wait_ms > 0) {
+		uv_timer_start(&shard->timer, on_wait_over, wait_ms, 0);
+		return false;
+	}
+	prepare(shard);
+	if (shard->counts.samples == 0) {
+		count_too_old(shard);
+		advance(shard, false);
+		*has_room = true;
+		return true;
+	}
+	shard->state = WRITE_SENDING;
+	shard->transfer = write_sender_post(
+		shard->sender, buf_slice(&shard->body), shard->attempts, on_answer, shard);
+	return false;
+}
+
 static void pump(struct write_shard *shard)
 {
-	while (shard->state == WRITE_IDLE && shard->pending > 0) {
-		uint64_t wait_ms = shard->sending > 0 ? 0 : left_ms(shard);
+	bool has_room = false;
 
-		if (wait_ms > 0) {
-			uv_timer_start(&shard->timer, on_wait_over, wait_ms, 0);
-			return;
-		}
-		prepare(shard);
-		if (shard->counts.samples == 0) {
-			count_too_old(shard);
-			advance(shard, false);
-			continue;
-		}
-		shard->state = WRITE_SENDING;
-		shard->transfer = write_sender_post(
-			shard->sender, buf_slice(&shard->body), shard->attempts, on_answer, shard);
-	}
+	while (shard->state == WRITE_IDLE && shard->pending > 0 && send_next(shard, &has_room))
+		;
+	if (has_room)
+		shard->on_room(shard->arg);
 }
 
 void write_shard_init(struct write_shard *shard, uv_loop_t *loop)
