@@ -52,7 +52,7 @@ endif
 CFLAGS       ?= $(FLAGS_$(V))
 OUR_CFLAGS   := -std=gnu11 $(WARNINGS) -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
                 $(filter -fsanitize% -fno-sanitize%,$(FLAGS_$(V)))
-OUR_LDFLAGS  := -pthread $(filter -fsanitize%,$(FLAGS_$(V)))
+OUR_LDFLAGS  := -pthread -Wl,--as-needed $(filter -fsanitize%,$(FLAGS_$(V)))
 # Asked once, and only where something is compiled: `make deps` must run before they can be answered.
 LIB_CFLAGS    = $(eval LIB_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(LIB_CFLAGS)
 LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -lm)$(LIB_LDLIBS)
@@ -71,7 +71,7 @@ DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-de
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter victoria-metrics iproute2 curl
 # And to build packages and look into them.
 DEBIAN_PACKAGING := cpio debhelper dpkg-dev elfutils fakeroot file lintian logrotate mandoc procps rpm rpmlint strace systemd
-# Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with
+# Fedora and EPEL have neither cnats nor the Push Gateway nor VictoriaMetrics; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
                    jansson-devel libmicrohttpd-devel gnutls-devel libzstd-devel libdeflate-devel snappy-devel openssl-devel libxcrypt-devel uthash-devel \

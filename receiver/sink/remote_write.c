@@ -250,6 +250,8 @@ static void set_settings(struct sink *sink, const struct settings *settings, con
 	write->settings = own;
 	write->sender.settings = own;
 	write->maker.settings = own;
+	for (size_t i = 0; i < write->shard_count; i++)
+		write_shard_resume(write->shards[i]);
 	pump(write);
 }
 

@@ -253,26 +253,32 @@ static struct slice metric_name(const struct write_table *table)
 
 /*
  * Whether no other text that is like this one stands for the same labels: they are in order, each
- * with a value, nothing is escaped, and there is not a byte more than needed.
+ * with a value, nothing is escaped, and every byte between them is the one that belongs there.
  */
 static bool is_usual(const struct write_table *table, const struct expo_line *line)
 {
-	size_t len = line->name.len + (table->part_count > 1 ? strlen("{} ") - 1 : strlen(" "));
-	const char *before = line->name.ptr;
+	struct slice text = write_line_text(line);
+	const char *at = line->name.ptr + line->name.len, *end = text.ptr + text.len;
 
-	if (line->name_quoted || memchr(line->whole.ptr, '\\', line->whole.len) != NULL)
+	if (line->name_quoted || line->name.ptr != text.ptr ||
+		memchr(text.ptr, '\\', text.len) != NULL)
 		return false;
 	for (size_t i = 0; i < table->part_count; i++) {
 		const struct part *part = &table->parts[i];
 
 		if (part->value.ptr == line->name.ptr)
 			continue;
-		if (part->value.len == 0 || part->value.ptr < before)
+		/* Behind a brace or a comma: name="value" */
+		if (part->value.len == 0 || part->name.ptr != at + 1 ||
+			part->value.ptr != part->name.ptr + part->name.len + strlen("=\""))
 			return false;
-		before = part->value.ptr;
-		len += part->name.len + part->value.len + strlen("=\"\",");
+		at = part->value.ptr + part->value.len + 1;
+		if (*at != ',' && *at != '}')
+			return false;
 	}
-	return write_line_text(line).len == len;
+	if (table->part_count > 1 && *at++ != '}')
+		return false;
+	return at + 1 == end && *at == ' ';
 }
 
 static struct write_series *add_series(struct write_table *table, const struct expo_line *line,

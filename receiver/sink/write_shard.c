@@ -197,25 +197,36 @@ static void prepare(struct write_shard *shard)
 					       : (size_t)queue_of(shard)->max_samples_per_send);
 }
 
+/* False once there is nothing to do now. Sets has_room where all that was to go was too old. */
+static bool send_next(struct write_shard *shard, bool *has_room)
+{
+	uint64_t wait_ms = shard->sending > 0 ? 0 : left_ms(shard);
+
+	if (wait_ms > 0) {
+		uv_timer_start(&shard->timer, on_wait_over, wait_ms, 0);
+		return false;
+	}
+	prepare(shard);
+	if (shard->counts.samples == 0) {
+		count_too_old(shard);
+		advance(shard, false);
+		*has_room = true;
+		return true;
+	}
+	shard->state = WRITE_SENDING;
+	shard->transfer = write_sender_post(
+		shard->sender, buf_slice(&shard->body), shard->attempts, on_answer, shard);
+	return false;
+}
+
 static void pump(struct write_shard *shard)
 {
-	while (shard->state == WRITE_IDLE && shard->pending > 0) {
-		uint64_t wait_ms = shard->sending > 0 ? 0 : left_ms(shard);
+	bool has_room = false;
 
-		if (wait_ms > 0) {
-			uv_timer_start(&shard->timer, on_wait_over, wait_ms, 0);
-			return;
-		}
-		prepare(shard);
-		if (shard->counts.samples == 0) {
-			count_too_old(shard);
-			advance(shard, false);
-			continue;
-		}
-		shard->state = WRITE_SENDING;
-		shard->transfer = write_sender_post(
-			shard->sender, buf_slice(&shard->body), shard->attempts, on_answer, shard);
-	}
+	while (shard->state == WRITE_IDLE && shard->pending > 0 && send_next(shard, &has_room))
+		;
+	if (has_room)
+		shard->on_room(shard->arg);
 }
 
 void write_shard_init(struct write_shard *shard, uv_loop_t *loop)
@@ -225,21 +236,25 @@ void write_shard_init(struct write_shard *shard, uv_loop_t *loop)
 	shard->timer.data = shard;
 }
 
+/* Not sent from here, where samples that are too old would end their batch at once. */
+void write_shard_resume(struct write_shard *shard)
+{
+	if (shard->state == WRITE_IDLE && shard->pending > 0)
+		uv_timer_start(&shard->timer, on_wait_over, left_ms(shard), 0);
+}
+
 void write_shard_put(struct write_shard *shard, struct write_batch *batch)
 {
 	batch->queued_ms = clock_mono_ms();
 	TAILQ_INSERT_TAIL(&shard->batches, batch, in_queue);
 	shard->pending += write_batch_count(batch);
-	/* Not sent from here, where samples that are too old would end their batch at once. */
-	if (shard->state == WRITE_IDLE)
-		uv_timer_start(&shard->timer, on_wait_over, left_ms(shard), 0);
+	write_shard_resume(shard);
 }
 
 void write_shard_flush(struct write_shard *shard)
 {
 	shard->is_flushing = true;
-	if (shard->state == WRITE_IDLE && shard->pending > 0)
-		uv_timer_start(&shard->timer, on_wait_over, 0, 0);
+	write_shard_resume(shard);
 }
 
 bool write_shard_is_busy(const struct write_shard *shard)

@@ -47,6 +47,9 @@ void write_shard_init(struct write_shard *shard, uv_loop_t *loop);
 /* Takes the batch. No on_done from inside. */
 void write_shard_put(struct write_shard *shard, struct write_batch *batch);
 
+/* The settings have changed: what waits may be due. */
+void write_shard_resume(struct write_shard *shard);
+
 /* Sends what there is at once, from now on. */
 void write_shard_flush(struct write_shard *shard);
 

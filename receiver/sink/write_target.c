@@ -9,6 +9,9 @@
 #include "common/core/clock.h"
 #include "receiver/metrics.h"
 
+/* All publishers together get so many times as much as one, then each an equal part: as shares.h.
+ */
+#define TOTAL_SHARES 8
 /* What a target takes beside its series and labels. */
 #define TARGET_BYTES (sizeof(struct write_target) + 64)
 
@@ -47,6 +50,7 @@ static void put_publisher(struct write_maker *maker, struct write_publisher *pub
 static void hold(struct write_maker *maker, struct write_target *state, size_t bytes)
 {
 	state->publisher->bytes += bytes - state->held_bytes;
+	maker->held_bytes += bytes - state->held_bytes;
 	state->held_bytes = bytes;
 	if (state->target != NULL)
 		ordered_hold(maker->context->ordered, state->target, bytes);
@@ -55,9 +59,14 @@ static void hold(struct write_maker *maker, struct write_target *state, size_t b
 static bool has_room(
 	const struct write_maker *maker, const struct write_target *state, size_t bytes)
 {
-	size_t others = state->publisher->bytes - state->held_bytes;
+	uint64_t most = maker->context->settings->max_publisher_bytes / 2;
+	uint64_t of_all = most > UINT64_MAX / TOTAL_SHARES ? UINT64_MAX : most * TOTAL_SHARES;
+	size_t of_publisher = state->publisher->bytes - state->held_bytes + bytes;
 
-	return others + bytes <= maker->context->settings->max_publisher_bytes / 2;
+	if (of_publisher > most)
+		return false;
+	return maker->held_bytes - state->held_bytes + bytes <= of_all ||
+	       of_publisher <= of_all / HASH_CNT(by_share, maker->publishers);
 }
 
 static size_t bytes_with(const struct write_target *state, const struct write_list *list)

@@ -40,6 +40,7 @@ struct write_maker {
 	TAILQ_HEAD(, write_target) targets;
 	struct write_planner planner;
 	struct write_publisher *publishers;
+	size_t held_bytes;
 	struct buf decoded;
 	struct log_limit undecodable, loop, over_bytes;
 };

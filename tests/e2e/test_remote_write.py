@@ -12,6 +12,7 @@ from harness.process import free_port, wait_until
 from harness.remote_write import V2, Endpoint
 from harness.servers import VictoriaStore, WriteReceiver
 from harness.stubs import Target, status_answer
+from test_reload import LIFECYCLE, reload
 
 SERVERS = [WriteReceiver, VictoriaStore]
 FAST = {"batch_send_deadline": "100ms", "min_backoff": "20ms", "max_backoff": "200ms"}
@@ -139,6 +140,31 @@ def test_a_restarted_server_misses_nothing(world, nats, client, server):
     wait_until(lambda: counted() == published, 20, what=f"{counted()} is {published}")
     assert receiver.total("remote_write_samples_failed_total") == 0
     assert receiver.total("remote_write_samples_retried_total") > 0
+
+
+def test_a_killed_receiver_misses_nothing(world, nats, client):
+    """What was sent and not acknowledged comes twice, beside what is new: Prometheus refuses the requests in which
+    something is older than what it has."""
+    server = world.add(WriteReceiver(world.folder).start())
+    receiver = world.receiver(nats, remote_write=write_to(server, {"max_samples_per_send": 40}))
+    published = {name: 0 for name in "abc"}
+
+    def publish_some(rounds):
+        for _ in range(rounds):
+            for name in published:
+                publish(client, name, f"x {published[name]}\n")
+                published[name] += 1
+    publish_some(100)
+    wait_until(lambda: receiver.total("remote_write_samples_total") > 100, interval=0.001)
+    receiver.kill()
+    publish_some(20)
+    receiver.start()
+    publish_some(20)
+    wait_until(lambda: is_acked(client), 60)
+
+    def counted():
+        return {labels["instance"]: value for labels, value in server.query("count_over_time(up[1h])")}
+    wait_until(lambda: counted() == published, 20, what=f"{counted()} is {published}")
 
 
 def rich_body(i):
@@ -302,6 +328,32 @@ def test_a_restarted_receiver_loses_nothing_and_ends_what_it_began(world, nats, 
     receiver.start()
     wait_until(lambda: is_acked(client), 40)
     assert endpoint.values("x") == list(range(21))
+
+
+def test_a_reload_takes_other_queue_settings_but_no_other_endpoint(world, nats, client, endpoint):
+    receiver = world.receiver(nats, args=LIFECYCLE, remote_write=write_to(endpoint, {"batch_send_deadline": "1h"}))
+    publish(client, "a", "x 1\n")
+    wait_until(lambda: receiver.total("remote_write_samples_pending") == 6)
+    receiver.config["remote_write"]["queue_config"]["batch_send_deadline"] = "50ms"
+    assert "changed: remote_write[0].queue_config.batch_send_deadline\n" in reload(receiver)
+    wait_until(lambda: is_acked(client))
+    receiver.config["remote_write"]["url"] = "http://127.0.0.1:1/write"
+    assert "remote_write[0].url" in reload(receiver)
+    publish(client, "a", "x 2\n")
+    wait_until(lambda: is_acked(client))
+    assert endpoint.values("x") == [1, 2]
+
+
+def test_requests_are_secured_as_those_of_other_sinks(world, nats, client, endpoint):
+    receiver = world.receiver(nats, remote_write=write_to(
+        endpoint, url=f"{endpoint.url}/write?tenant=a", basic_auth={"username": "u", "password": "p4ss"},
+        http_headers={"X-Scope-OrgID": {"values": ["one"]}}))
+    publish(client, "a", "x 1\n")
+    wait_until(lambda: is_acked(client))
+    headers = endpoint.requests[0].headers
+    assert headers["authorization"] == "Basic dTpwNHNz" and headers["x-scope-orgid"] == "one"
+    assert headers["user-agent"].startswith("prometheus-streams/") and endpoint.paths == {"/write?tenant=a"}
+    assert "p4ss" not in receiver.log()
 
 
 def test_a_malformed_scrape_is_down(world, nats, client, endpoint):

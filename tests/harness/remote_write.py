@@ -107,7 +107,7 @@ class Endpoint(Stub):
 
     def __init__(self, status=204, port=None, delay=0, knows_v2=True, **settings):
         self.status, self.delay, self.knows_v2 = status, delay, knows_v2
-        self.requests, self.taken = [], []
+        self.requests, self.taken, self.paths = [], [], set()
         self.lock = threading.Lock()
         super().__init__(port, **settings)
 
@@ -117,6 +117,7 @@ class Endpoint(Stub):
         with self.lock:
             number = len(self.requests)
             self.requests.append(made)
+            self.paths.add(request.path)
         if self.delay:
             self.released.wait(self.delay)
         answer = self.status(made, number) if callable(self.status) else self.status

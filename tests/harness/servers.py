@@ -186,11 +186,8 @@ class Prometheus(Server):
 
     def stored(self, selector, window="1h"):
         """{labels as a frozenset: [(milliseconds, value)]} of the raw samples, markers left out."""
-        from urllib.parse import quote
-        answer = http.get_json(f"{self.url}/api/v1/query?query={quote(f'{selector}[{window}]')}")
-        rows = answer["data"]["result"] if answer else []
         return {frozenset(row["metric"].items()): [(round(at * 1000), float(value)) for at, value in row["values"]]
-                for row in rows}
+                for row in self.rows(f"{selector}[{window}]")}
 
 
 class WriteReceiver(Prometheus):

@@ -367,6 +367,25 @@ static void test_nothing_is_taken_while_shards_are_full(void **state)
 	close_sink(f);
 }
 
+/* More than the shards hold, all of it too old: it passes, and nothing waits for something new. */
+static void test_what_is_too_old_makes_room(void **state)
+{
+	struct fixture *f = open_sink((struct remote_write_queue_settings){.capacity = 10,
+		.max_samples_per_send = 6,
+		.batch_send_deadline_ms = 1,
+		.sample_age_limit_ms = 1000});
+
+	(void)state;
+	for (int i = 0; i < 5; i++)
+		offer(f, "a", "x 1\n");
+	run_until(f, 0, "1:delivered 2:delivered 3:delivered 4:delivered 5:delivered ");
+	assert_int_equal(f->stub.count, 0);
+	assert_int_equal(
+		(int)series_value(metrics_series(f->metrics, RM_LEFT_OUT, "sink", "too_old")),
+		5 * 6);
+	close_sink(f);
+}
+
 static void test_silence_ends_all_and_is_forgotten(void **state)
 {
 	struct fixture *f = open_sink((struct remote_write_queue_settings){
@@ -415,6 +434,7 @@ int main(void)
 		cmocka_unit_test(test_what_fails_is_sent_again),
 		cmocka_unit_test(test_one_that_is_refused_takes_no_other_with_it),
 		cmocka_unit_test(test_nothing_is_taken_while_shards_are_full),
+		cmocka_unit_test(test_what_is_too_old_makes_room),
 		cmocka_unit_test(test_silence_ends_all_and_is_forgotten),
 		cmocka_unit_test(test_closing_in_the_middle),
 	};

@@ -94,6 +94,11 @@ static const struct scrape_case cases[] = {
 		.bodies = {"a  1\nb{x=\"y\"} 2\n", "a 3\nb{x=\"y\",} 4\n"},
 		.read = {NULL, "__name__=a," IJ " 3@2000\n__name__=b," IJ ",x=y 4@2000\n"},
 		.counts = "2 2 0 0"},
+	{.name = "other words of the same length",
+		.bodies = {"a{x=\"y\"} 1\na{x=\"y\" }2\nb{c=\"d\",e=\"f\"} 3\nb{c=\"d\" e=\"f\"} "
+			   "4\n"},
+		.read = {"__name__=a," IJ ",x=y 1@1000\n__name__=b,c=d,e=f," IJ " 3@1000\n"},
+		.counts = "4 2 2 0"},
 	{.name = "an empty label is none",
 		.bodies = {"a{x=\"\"} 1\na 2\n"},
 		.read = {"__name__=a," IJ " 1@1000\n"},
