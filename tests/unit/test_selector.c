@@ -175,7 +175,7 @@ static void test_match(void **state)
 /* Whatever the operator, what is given up is not selected. */
 static void test_limits(void **state)
 {
-	static const char *const texts[] = {"m{x=~\"(a+)+b\"}", "m{x!~\"(a+)+b\"}"};
+	static const char *const texts[] = {"m{x=~\"(a+)+[bc]\"}", "m{x!~\"(a+)+[bc]\"}"};
 	char value[64];
 
 	(void)state;
