@@ -63,6 +63,11 @@ void agenda_postpone_first(struct agenda *agenda, uint64_t due)
 	sift_down(agenda, 0);
 }
 
+void agenda_clear(struct agenda *agenda)
+{
+	agenda->count = 0;
+}
+
 void agenda_fini(struct agenda *agenda)
 {
 	free(agenda->entries);

@@ -3,7 +3,7 @@
 #define PS_POLLER_AGENDA_H
 /*
  * What is due next among many: a binary heap of (time, item) from which nothing is ever taken, as a
- * target that was served is due again later. Pure; any thread.
+ * target that was served is due again later; only all at once. Pure; any thread.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -26,6 +26,9 @@ const struct agenda_entry *agenda_first(const struct agenda *agenda);
 
 /* Gives the first entry another time. */
 void agenda_postpone_first(struct agenda *agenda, uint64_t due);
+
+/* Takes all entries off. */
+void agenda_clear(struct agenda *agenda);
 
 void agenda_fini(struct agenda *agenda);
 

@@ -324,11 +324,31 @@ uint64_t keyframes_next_ms(const struct keyframes *keys)
 	return first == NULL ? UINT64_MAX : first->deadline_ms;
 }
 
+static void release_all(struct keyframes *keys, struct scrape_queue *out)
+{
+	while (!TAILQ_EMPTY(&keys->by_deadline))
+		release(keys, TAILQ_FIRST(&keys->by_deadline), out);
+}
+
 void keyframes_end(struct keyframes *keys, struct scrape_queue *out)
 {
 	keys->has_ended = true;
-	while (!TAILQ_EMPTY(&keys->by_deadline))
-		release(keys, TAILQ_FIRST(&keys->by_deadline), out);
+	release_all(keys, out);
+}
+
+void keyframes_clear(struct keyframes *keys, struct scrape_queue *out)
+{
+	release_all(keys, out);
+	while (!TAILQ_EMPTY(&keys->by_use))
+		keyframes_drop_target(keys, TAILQ_FIRST(&keys->by_use));
+}
+
+void keyframes_forget(struct keyframes *keys, const struct scrape *scrape)
+{
+	struct keyframe_target *entry = keyframes_find(keys, scrape);
+
+	if (entry != NULL && entry->pending.body.len == 0 && STAILQ_EMPTY(&entry->waiting))
+		keyframes_drop_target(keys, entry);
 }
 
 /* -- the whole ------------------------------------------------------------------------------- */
@@ -350,6 +370,11 @@ struct keyframes *keyframes_new(
 		keys->failed[i] = metrics_series(metrics, PM_KEYFRAME_FAILURES, failures[i]);
 	keys->bytes = metrics_plain(metrics, PM_KEYFRAME_BYTES);
 	return keys;
+}
+
+void keyframes_set_settings(struct keyframes *keys, const struct settings *settings)
+{
+	keys->settings = settings;
 }
 
 void keyframes_free(struct keyframes *keys)

@@ -21,11 +21,20 @@ STAILQ_HEAD(scrape_queue, scrape);
 
 struct keyframes;
 
-/* Settings and codec are kept by reference. */
+/* Settings and codec are kept by reference, settings until there are others; their poller_stream
+ * is the same. */
 struct keyframes *keyframes_new(
 	const struct settings *settings, struct metrics *metrics, struct codec *codec);
 /* Nothing waits any more. */
 void keyframes_free(struct keyframes *keys);
+
+void keyframes_set_settings(struct keyframes *keys, const struct settings *settings);
+
+/* Forgets all keyframes, also those on their way; all scrapes that wait are taken. */
+void keyframes_clear(struct keyframes *keys, struct scrape_queue *out);
+
+/* The target of the scrape has ended; does nothing while a keyframe of it is on its way. */
+void keyframes_forget(struct keyframes *keys, const struct scrape *scrape);
 
 enum keyframes_advice {
 	KEYFRAMES_WHOLE, /* no keyframe to refer to */

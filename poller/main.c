@@ -7,8 +7,8 @@
 #include "common/loop/daemon.h"
 #include "poller/metrics.h"
 #include "poller/outbox.h"
+#include "poller/roster.h"
 #include "poller/scraper.h"
-#include "poller/self.h"
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -22,9 +22,7 @@
 
 struct poller {
 	struct daemon *daemon;
-	struct self self;
-	bool has_self;
-	struct target_list targets;
+	struct roster *roster;
 	struct codec *codec;
 	char *publish_subject;
 	struct nats_link *link;
@@ -35,25 +33,13 @@ struct poller {
 	int to_close;
 };
 
-static int init_targets(struct poller *poller, const struct settings *settings, struct err *err)
+static struct self_access access_of(struct daemon *daemon)
 {
-	const struct self_access access = {
-		.port = daemon_monitor_port(poller->daemon),
-		.is_tls = daemon_monitor_is_tls(poller->daemon),
-		.header = daemon_monitor_header(poller->daemon),
+	return (struct self_access){
+		.port = daemon_monitor_port(daemon),
+		.is_tls = daemon_monitor_is_tls(daemon),
+		.header = daemon_monitor_header(daemon),
 	};
-
-	poller->has_self = access.port != 0;
-	if (poller->has_self)
-		self_init(&poller->self, settings, &access);
-	if (target_list_init(&poller->targets, settings,
-		    poller->has_self ? &poller->self.job : NULL, daemon_metrics(poller->daemon),
-		    err) < 0) {
-		if (poller->has_self)
-			self_fini(&poller->self);
-		return -1;
-	}
-	return 0;
 }
 
 static void open_link(struct poller *poller, const struct settings *settings, const char *token)
@@ -126,7 +112,7 @@ static void open_scraper(struct poller *poller)
 {
 	const struct scraper_options options = {
 		.loop = daemon_loop(poller->daemon),
-		.targets = &poller->targets,
+		.targets = &poller->roster->targets,
 		.metrics = daemon_metrics(poller->daemon),
 		.codec = poller->codec,
 		.on_scrape = on_scrape,
@@ -141,6 +127,7 @@ static int start(
 	struct daemon *daemon, const struct settings *settings, void **state, struct err *err)
 {
 	struct poller *poller = xcalloc(1, sizeof(*poller));
+	struct self_access access = access_of(daemon);
 	struct buf token = {0};
 
 	poller->daemon = daemon;
@@ -148,7 +135,8 @@ static int start(
 		err_setf(err, "identity does not fit a subject");
 		goto fail;
 	}
-	if (init_targets(poller, settings, err) < 0)
+	poller->roster = roster_new(settings, &access, daemon_metrics(daemon), err);
+	if (poller->roster == NULL)
 		goto fail;
 	poller->codec = codec_new();
 	uv_timer_init(daemon_loop(daemon), &poller->settle);
@@ -158,14 +146,30 @@ static int start(
 	open_scraper(poller);
 	buf_free(&token);
 	series_set(metrics_series(daemon_metrics(daemon), PM_BUILD_INFO, VERSION), 1);
-	log_info("scraping", LOG_I("jobs", poller->targets.job_count),
-		LOG_I("targets", poller->targets.target_count));
+	log_info("scraping", LOG_I("jobs", poller->roster->targets.job_count),
+		LOG_I("targets", poller->roster->targets.target_count));
 	*state = poller;
 	return 0;
 fail:
 	buf_free(&token);
 	free(poller);
 	return -1;
+}
+
+static int reload(void *state, struct settings *settings, struct buf *answer, struct err *err)
+{
+	struct poller *poller = state;
+	struct roster *former = poller->roster;
+	struct self_access access = access_of(poller->daemon);
+	struct roster *fresh = roster_new(settings, &access, NULL, err);
+
+	if (fresh == NULL)
+		return -1;
+	poller->roster = fresh;
+	outbox_set_settings(poller->outbox, settings);
+	roster_put_in_place(fresh, former, poller->scraper, daemon_metrics(poller->daemon), answer);
+	roster_unref(former);
+	return 0;
 }
 
 static void drain(void *state)
@@ -183,9 +187,7 @@ static void on_link_closed(void *arg)
 	struct poller *poller = arg;
 	struct daemon *daemon = poller->daemon;
 
-	target_list_fini(&poller->targets);
-	if (poller->has_self)
-		self_fini(&poller->self);
+	roster_unref(poller->roster);
 	codec_free(poller->codec);
 	free(poller->publish_subject);
 	free(poller);
@@ -261,8 +263,11 @@ int main(int argc, char **argv)
 			   "JetStream stream.",
 		.metrics = poller_metric_defs,
 		.metric_count = PM_COUNT,
+		.metric_reload_successful = PM_CONFIG_RELOAD_SUCCESSFUL,
+		.metric_reload_time = PM_CONFIG_RELOAD_TIME,
 		.role = SETTINGS_FOR_POLLER,
 		.start = start,
+		.reload = reload,
 		.drain = drain,
 		.close = close_all,
 		.is_ready = is_ready,

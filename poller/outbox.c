@@ -133,7 +133,7 @@ static void send_scrape(struct outbox *outbox, struct scrape *scrape)
 	struct nats_outgoing *message;
 	enum frame_outcome outcome;
 
-	if (outbox->keys != NULL && outbox_consult_keyframes(outbox, scrape, &key))
+	if (outbox_consult_keyframes(outbox, scrape, &key))
 		return;
 	outcome = frame_make(
 		&outbox->maker, scrape, key.text.len > 0 ? &key : NULL, max_bytes, &message);
@@ -233,6 +233,8 @@ static void on_acked(struct outbox *outbox, struct scrape *scrape, double ack_se
 	series_inc(outbox->published);
 	series_add(outbox->published_bytes, (double)scrape->frame_bytes);
 	series_observe(outbox->publish_seconds, ack_seconds);
+	if (scrape_is_last(scrape))
+		outbox_forget_keyframe(outbox, scrape);
 	scrape_free(scrape);
 }
 
@@ -364,6 +366,15 @@ struct outbox *outbox_open(const struct outbox_options *options)
 	outbox_open_keyframes(outbox);
 	outbox->publisher = publisher_open(options->loop, &publisher_options);
 	return outbox;
+}
+
+void outbox_set_settings(struct outbox *outbox, const struct settings *settings)
+{
+	outbox->options.settings = settings;
+	outbox->maker.compression = settings->compression;
+	publisher_set_limits(outbox->publisher, settings->max_unacked, settings->max_message_bytes);
+	outbox_change_keyframes(outbox);
+	outbox_resume(outbox);
 }
 
 bool outbox_is_idle(const struct outbox *outbox)

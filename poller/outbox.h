@@ -15,8 +15,9 @@ struct outbox;
 struct outbox_options {
 	uv_loop_t *loop;
 	struct nats_link *link;
-	const struct settings *settings; /* kept by reference */
-	const char *publish_subject;     /* kept by reference */
+	/* Kept by reference until outbox_set_settings; its poller_stream for ever. */
+	const struct settings *settings;
+	const char *publish_subject; /* kept by reference */
 	struct metrics *metrics;
 	struct codec *codec; /* borrowed */
 
@@ -26,6 +27,9 @@ struct outbox_options {
 };
 
 struct outbox *outbox_open(const struct outbox_options *options);
+
+/* Others, equal in what needs a restart: limits, compression, keyframes. */
+void outbox_set_settings(struct outbox *outbox, const struct settings *settings);
 
 /* Takes the scrape and nulls the caller's pointer. */
 void outbox_push(struct outbox *outbox, struct scrape **scrape);

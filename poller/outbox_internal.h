@@ -29,8 +29,8 @@ struct outbox {
 	struct publisher *publisher;
 	struct frame_maker maker;
 	uv_timer_t resume;
-	struct keyframes *keys;     /* NULL without deltas */
-	struct stream_watch *watch; /* NULL without deltas */
+	struct keyframes *keys;     /* NULL where deltas were never wanted */
+	struct stream_watch *watch; /* likewise */
 	uv_timer_t patience;        /* of the scrapes that wait for keyframes */
 	bool was_ready;
 	struct scrape_queue queue;
@@ -61,9 +61,15 @@ void outbox_remember_sent(struct outbox *outbox, struct scrape *scrape);
 /* Opens what deltas need, where they are wanted. */
 void outbox_open_keyframes(struct outbox *outbox);
 
+/* Settings have changed, and perhaps whether deltas are wanted. */
+void outbox_change_keyframes(struct outbox *outbox);
+
 /* Whether the scrape was taken to wait; else `key` is what it refers to, if its text is there. */
 bool outbox_consult_keyframes(
 	struct outbox *outbox, struct scrape *scrape, struct frame_key *key) MUST_CHECK;
+
+/* The stream has the last scrape of a target. */
+void outbox_forget_keyframe(struct outbox *outbox, const struct scrape *last);
 
 /* What became of a keyframe, which is freed. */
 void outbox_on_keyframe_done(struct outbox *outbox, struct scrape *keyframe,

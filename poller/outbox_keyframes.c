@@ -97,6 +97,8 @@ static bool send_keyframe(struct outbox *outbox, const struct scrape *scrape)
 
 bool outbox_consult_keyframes(struct outbox *outbox, struct scrape *scrape, struct frame_key *key)
 {
+	if (outbox->keys == NULL || outbox->maker.compression != COMPRESSION_DELTA)
+		return false;
 	switch (keyframes_advise(outbox->keys, scrape)) {
 	case KEYFRAMES_WHOLE:
 		break;
@@ -126,6 +128,12 @@ void outbox_on_keyframe_done(struct outbox *outbox, struct scrape *keyframe,
 	keyframes_done(outbox->keys, keyframe, outcome, publisher_ack(outbox->publisher));
 	release(outbox, keyframe);
 	scrape_free(keyframe);
+}
+
+void outbox_forget_keyframe(struct outbox *outbox, const struct scrape *last)
+{
+	if (outbox->keys != NULL)
+		keyframes_forget(outbox->keys, last);
 }
 
 void outbox_drain(struct outbox *outbox)
@@ -170,4 +178,21 @@ void outbox_open_keyframes(struct outbox *outbox)
 		return;
 	outbox->keys = keyframes_new(options->settings, options->metrics, options->codec);
 	outbox->watch = stream_watch_open(options->loop, &watch_options);
+}
+
+void outbox_change_keyframes(struct outbox *outbox)
+{
+	struct scrape_queue waited = STAILQ_HEAD_INITIALIZER(waited);
+	const struct settings *settings = outbox->options.settings;
+
+	if (outbox->keys == NULL) {
+		outbox_open_keyframes(outbox);
+		return;
+	}
+	keyframes_set_settings(outbox->keys, settings);
+	if (settings->compression == COMPRESSION_DELTA)
+		return;
+	keyframes_clear(outbox->keys, &waited);
+	requeue(outbox, &waited);
+	watch_patience(outbox);
 }

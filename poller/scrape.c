@@ -111,6 +111,7 @@ struct scrape *scrape_new(const struct target *target, int64_t time_ms)
 	struct scrape *scrape = xcalloc(1, sizeof(*scrape));
 
 	scrape->target = target;
+	target_list_ref(target->list);
 	scrape->wire.time_ms = time_ms;
 	scrape->wire.interval_ms = job->scrape_interval_ms;
 	scrape->wire.flags = job->honor_labels ? WIRE_HONOR_LABELS : 0;
@@ -125,6 +126,7 @@ void scrape_free(struct scrape *scrape)
 		return;
 	wire_scrape_fini(&scrape->wire);
 	buf_free(&scrape->body);
+	target_list_unref(scrape->target->list);
 	free(scrape);
 }
 
@@ -143,6 +145,20 @@ void scrape_fail(struct scrape *scrape, const char *fmt, ...)
 	scrape->wire.content_type = NULL;
 	scrape->wire.encoding = ENCODING_IDENTITY;
 	scrape->wire.up = false;
+}
+
+struct scrape *scrape_new_last(const struct target *target, int64_t time_ms)
+{
+	struct scrape *scrape = scrape_new(target, time_ms);
+
+	scrape_fail(scrape, "not scraped any more");
+	scrape->wire.flags |= WIRE_REMOVED;
+	return scrape;
+}
+
+bool scrape_is_last(const struct scrape *scrape)
+{
+	return (scrape->wire.flags & WIRE_REMOVED) != 0;
 }
 
 static enum scrape_outcome fail_too_large(struct scrape *scrape, uint64_t limit_bytes)

@@ -16,7 +16,7 @@ struct target;
 struct scrape {
 	STAILQ_ENTRY(scrape) next;   /* the outbox's or the keyframes', while it waits */
 	LIST_ENTRY(scrape) siblings; /* the outbox's, while it is unacked */
-	const struct target *target; /* outlives the scrape */
+	const struct target *target; /* a reference of its list's, which outlives the scrape */
 	struct wire_scrape wire;     /* without labels: those stay with the target */
 	struct buf body;             /* empty once it has been sent */
 	size_t frame_bytes;          /* of the message sent */
@@ -41,6 +41,10 @@ const char *scrape_outcome_name(enum scrape_outcome outcome);
 /* A scrape of the target that began at `time_ms`, to be judged. Free with scrape_free. */
 struct scrape *scrape_new(const struct target *target, int64_t time_ms) MUST_CHECK;
 void scrape_free(struct scrape *scrape);
+
+/* The last message of a target that is not scraped any more. */
+struct scrape *scrape_new_last(const struct target *target, int64_t time_ms) MUST_CHECK;
+bool scrape_is_last(const struct scrape *scrape);
 
 /*
  * Takes the body out of `result` if the scrape succeeded (a whole answer, status 200, an encoding

@@ -9,6 +9,7 @@
 
 #include "common/core/clock.h"
 #include "common/loop/fetch_client.h"
+#include "common/core/table.h"
 #include "poller/agenda.h"
 #include "poller/metrics.h"
 #include "poller/outages.h"
@@ -18,12 +19,15 @@
 
 /* A target at work. */
 struct slot {
+	UT_hash_handle by_subject; /* the target's */
 	struct scraper *scraper;
 	const struct target *target;
 	int64_t tick_ms; /* the wall time it is scheduled for */
+	uint64_t due_ms; /* the same on the timer's clock */
 	struct schedule_stamp stamp;
-	struct scrape *running; /* NULL while no fetch runs */
-	struct series *errors;  /* NULL until it fails */
+	struct scrape *running; /* NULL while no fetch runs; may be of a former list's target */
+	struct fetch_transfer *transfer;
+	struct series *errors; /* NULL until it fails */
 	struct outage outage;
 };
 
@@ -33,7 +37,8 @@ struct scraper {
 	struct fetch_client **clients; /* by index of the job; NULL where none is needed */
 	uv_timer_t timer;
 	struct agenda agenda; /* of slots, by clock_mono_ms */
-	struct slot *slots;
+	struct slot *slots;   /* by subject */
+	int64_t removed_ms;   /* the latest time of the last scrapes */
 	struct outages outages;
 	size_t running;
 	bool is_draining;
@@ -110,7 +115,7 @@ static void scrape_target(struct slot *slot, int64_t until_next_ms)
 	}
 	slot->running = scrape_new(target, schedule_stamp(&slot->stamp, clock_wall_ms()));
 	scraper->running++;
-	fetch_start(scraper->fetch, &request, on_fetched, slot);
+	slot->transfer = fetch_start(scraper->fetch, &request, on_fetched, slot);
 }
 
 /* When the target is due next, on the timer's clock. */
@@ -119,7 +124,8 @@ static uint64_t plan(struct slot *slot, uint64_t now_mono_ms)
 	int64_t now_ms = clock_wall_ms();
 
 	slot->tick_ms = schedule_next(&slot->target->schedule, now_ms, slot->tick_ms);
-	return now_mono_ms + (uint64_t)(slot->tick_ms - now_ms);
+	slot->due_ms = now_mono_ms + (uint64_t)(slot->tick_ms - now_ms);
+	return slot->due_ms;
 }
 
 static void on_timer(uv_timer_t *timer);
@@ -155,20 +161,170 @@ static void on_timer(uv_timer_t *timer)
 	arm(scraper);
 }
 
+/* Slots. */
+
+/* The subject it is found by is the target's: a slot is taken out before that changes. */
+static void file_slot(struct scraper *scraper, struct slot *slot, const struct target *target)
+{
+	slot->target = target;
+	HASH_ADD_KEYPTR(by_subject, scraper->slots, target->subject.ptr, target->subject.len, slot);
+}
+
+static void add_slot(struct scraper *scraper, const struct target *target)
+{
+	struct slot *slot = xcalloc(1, sizeof(*slot));
+
+	slot->scraper = scraper;
+	slot->tick_ms = SCHEDULE_NONE;
+	slot->stamp.last_ms = scraper->removed_ms;
+	file_slot(scraper, slot, target);
+	plan(slot, clock_mono_ms());
+}
+
+/* For the jobs of the list in use, which they refer to. */
+static void open_clients(struct scraper *scraper)
+{
+	const struct target_list *list = scraper->options.targets;
+
+	scraper->clients = xcalloc(list->job_count, sizeof(struct fetch_client *));
+	for (size_t i = 0; i < list->job_count; i++)
+		scraper->clients[i] =
+			fetch_client_new(scraper->fetch, &list->jobs[i].settings->http);
+}
+
+static void on_client_freed(void *arg)
+{
+	target_list_unref(arg);
+}
+
+/* The list is needed until a worker has stopped to look at its files. */
+static void give_up_clients(struct fetch_client **clients, struct target_list *list)
+{
+	for (size_t i = 0; i < list->job_count; i++) {
+		target_list_ref(list);
+		fetch_client_free(clients[i], on_client_freed, list);
+	}
+	free(clients);
+}
+
 static void fill_agenda(struct scraper *scraper)
 {
-	const struct target_list *targets = scraper->options.targets;
-	uint64_t now_ms = clock_mono_ms();
+	struct slot *slot, *next;
 
-	scraper->slots = xcalloc(targets->target_count + 1, sizeof(*scraper->slots));
+	agenda_clear(&scraper->agenda);
+	HASH_ITER (by_subject, scraper->slots, slot, next)
+		agenda_add(&scraper->agenda, slot->due_ms, slot);
+}
+
+static void stop_running(struct slot *slot)
+{
+	if (slot->running == NULL)
+		return;
+	fetch_cancel(slot->transfer);
+	scrape_free(slot->running);
+	slot->running = NULL;
+	slot->scraper->running--;
+}
+
+/* Targets that differ in labels only have their failures counted together. */
+static void forget_errors(struct slot *slot)
+{
+	struct metrics *metrics = slot->scraper->options.metrics;
+
+	if (slot->errors != NULL)
+		metrics_forget(metrics,
+			metrics_series(metrics, PM_POLL_ERRORS, slot->target->job->settings->name,
+				slot->target->settings->instance));
+}
+
+static void remove_slot(struct slot *slot)
+{
+	struct scraper *scraper = slot->scraper;
+	struct scrape *last;
+
+	stop_running(slot);
+	last = scrape_new_last(slot->target, schedule_stamp(&slot->stamp, clock_wall_ms()));
+	if (slot->stamp.last_ms > scraper->removed_ms)
+		scraper->removed_ms = slot->stamp.last_ms;
+	scraper->outages.down -= slot->outage.is_down;
+	forget_errors(slot);
+	free(slot);
+	scraper->options.on_scrape(scraper->options.arg, last);
+}
+
+/* Reloads. */
+
+static void note_change(
+	struct scraper_changes *changes, enum scraper_change change, const struct target *target)
+{
+	changes->count[change]++;
+	if (changes->on_change != NULL)
+		changes->on_change(changes->arg, change, target);
+}
+
+static bool has_same_times(const struct target *a, const struct target *b)
+{
+	return a->schedule.interval_ms == b->schedule.interval_ms &&
+	       a->schedule.offset_ms == b->schedule.offset_ms;
+}
+
+static void keep_slot(struct scraper *scraper, struct slot *slot, const struct target *target,
+	struct scraper_changes *changes)
+{
+	const struct target *former = slot->target;
+
+	file_slot(scraper, slot, target);
+	slot->errors = NULL; /* may be forgotten with that of another target: found again */
+	if (target_is_same(former, target))
+		changes->unchanged++;
+	else
+		note_change(changes, SCRAPER_CHANGED, target);
+	if (has_same_times(former, target))
+		return;
+	slot->tick_ms = SCHEDULE_NONE;
+	plan(slot, clock_mono_ms());
+}
+
+/* Those of `former` that are still targets move over. */
+static void move_slots(struct scraper *scraper, struct slot **former,
+	const struct target_list *targets, struct scraper_changes *changes)
+{
 	for (size_t i = 0; i < targets->target_count; i++) {
-		struct slot *slot = &scraper->slots[i];
+		const struct target *target = &targets->targets[i];
+		struct slot *slot;
 
-		slot->scraper = scraper;
-		slot->target = &targets->targets[i];
-		slot->tick_ms = SCHEDULE_NONE;
-		agenda_add(&scraper->agenda, plan(slot, now_ms), slot);
+		HASH_FIND(by_subject, *former, target->subject.ptr, target->subject.len, slot);
+		if (slot == NULL) {
+			add_slot(scraper, target);
+			note_change(changes, SCRAPER_ADDED, target);
+			continue;
+		}
+		HASH_DELETE(by_subject, *former, slot);
+		keep_slot(scraper, slot, target, changes);
 	}
+}
+
+void scraper_set_targets(
+	struct scraper *scraper, struct target_list *targets, struct scraper_changes *changes)
+{
+	struct slot *former = scraper->slots, *slot, *next;
+	struct fetch_client **former_clients = scraper->clients;
+	struct target_list *former_list = scraper->options.targets;
+
+	scraper->slots = NULL;
+	scraper->options.targets = targets;
+	open_clients(scraper);
+	give_up_clients(former_clients, former_list);
+	move_slots(scraper, &former, targets, changes);
+	HASH_ITER (by_subject, former, slot, next) {
+		note_change(changes, SCRAPER_REMOVED, slot->target);
+		HASH_DELETE(by_subject, former, slot);
+		remove_slot(slot);
+	}
+	fetch_set_max_idle(scraper->fetch, targets->target_count + 1);
+	fill_agenda(scraper);
+	uv_timer_stop(&scraper->timer);
+	arm(scraper);
 }
 
 struct scraper *scraper_open(const struct scraper_options *options)
@@ -184,12 +340,11 @@ struct scraper *scraper_open(const struct scraper_options *options)
 	scraper->lateness = metrics_plain(options->metrics, PM_LATENESS_SECONDS);
 	scraper->skipped = metrics_plain(options->metrics, PM_SKIPPED);
 	scraper->fetch = fetch_open(options->loop, &fetch_options);
-	scraper->clients = xcalloc(options->targets->job_count, sizeof(struct fetch_client *));
-	for (size_t i = 0; i < options->targets->job_count; i++)
-		scraper->clients[i] =
-			fetch_client_new(scraper->fetch, &options->targets->jobs[i].settings->http);
+	open_clients(scraper);
 	uv_timer_init(options->loop, &scraper->timer);
 	scraper->timer.data = scraper;
+	for (size_t i = 0; i < options->targets->target_count; i++)
+		add_slot(scraper, &options->targets->targets[i]);
 	fill_agenda(scraper);
 	arm(scraper);
 	return scraper;
@@ -214,7 +369,6 @@ static void on_part_closed(struct scraper *scraper)
 	if (--scraper->to_close > 0)
 		return;
 	agenda_fini(&scraper->agenda);
-	free(scraper->slots);
 	free(scraper->clients);
 	free(scraper);
 	on_closed(arg);
@@ -231,10 +385,15 @@ static void on_fetch_closed(void *arg)
 }
 
 /* What still runs ends without a callback. */
-static void forget_running(struct scraper *scraper)
+static void free_slots(struct scraper *scraper)
 {
-	for (size_t i = 0; i < scraper->options.targets->target_count; i++)
-		scrape_free(scraper->slots[i].running);
+	struct slot *slot, *next;
+
+	HASH_ITER (by_subject, scraper->slots, slot, next) {
+		HASH_DELETE(by_subject, scraper->slots, slot);
+		stop_running(slot);
+		free(slot);
+	}
 }
 
 void scraper_close(struct scraper *scraper, void (*on_closed)(void *arg), void *arg)
@@ -242,7 +401,7 @@ void scraper_close(struct scraper *scraper, void (*on_closed)(void *arg), void *
 	scraper->on_closed = on_closed;
 	scraper->closed_arg = arg;
 	scraper->to_close = 2;
-	forget_running(scraper);
+	free_slots(scraper);
 	fetch_close(scraper->fetch, on_fetch_closed, scraper);
 	uv_close((uv_handle_t *)&scraper->timer, on_timer_closed);
 }

@@ -12,7 +12,7 @@ struct scraper;
 
 struct scraper_options {
 	uv_loop_t *loop;
-	const struct target_list *targets; /* kept by reference */
+	struct target_list *targets; /* kept by reference */
 	struct metrics *metrics;
 	struct codec *codec; /* borrowed */
 
@@ -23,6 +23,24 @@ struct scraper_options {
 };
 
 struct scraper *scraper_open(const struct scraper_options *options);
+
+/* What a reload did to the targets. */
+enum scraper_change { SCRAPER_ADDED, SCRAPER_REMOVED, SCRAPER_CHANGED, SCRAPER_CHANGE_COUNT };
+
+struct scraper_changes {
+	size_t unchanged, count[SCRAPER_CHANGE_COUNT];
+	/* Of each; `target` is of the new list unless it is removed. */
+	void (*on_change)(void *arg, enum scraper_change change, const struct target *target);
+	void *arg;
+};
+
+/*
+ * Other targets take the place of those scraped. Those of a subject that was there keep what they
+ * have: schedule, scrape that runs, counters. Those removed yield a last scrape each, and the one
+ * that runs is given up. The former list is not used any more, but by scrapes.
+ */
+void scraper_set_targets(
+	struct scraper *scraper, struct target_list *targets, struct scraper_changes *changes);
 
 /* Begins no further scrape; those that run may end. */
 void scraper_drain(struct scraper *scraper);

@@ -55,11 +55,9 @@ static bool wants_gzip(const struct job_settings *job, const struct settings *se
 	return job->enable_compression == ASK_FOR_GZIP;
 }
 
-static void job_init(struct target_job *job, const struct job_settings *settings,
-	const struct settings *all, struct metrics *metrics)
+static void job_init(
+	struct target_job *job, const struct job_settings *settings, const struct settings *all)
 {
-	const char *name = settings->name;
-
 	job->settings = settings;
 	job->timeout_header = timeout_header(settings->scrape_timeout_ms);
 	job->headers[0] = "Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1";
@@ -68,12 +66,6 @@ static void job_init(struct target_job *job, const struct job_settings *settings
 	job->headers[2] = job->timeout_header;
 	job->headers[3] = NULL;
 	job->body_limit_bytes = wire_limit(settings->body_size_limit_bytes);
-	for (size_t i = 0; i < SCRAPE_OUTCOME_COUNT; i++)
-		job->outcomes[i] =
-			metrics_series(metrics, PM_SCRAPES, name, scrape_outcome_name(i));
-	job->poll_seconds = metrics_series(metrics, PM_POLL_SECONDS, name);
-	job->polled_bytes = metrics_series(metrics, PM_POLLED_BYTES, name);
-	series_add(metrics_series(metrics, PM_TARGETS, name), (double)settings->target_count);
 }
 
 /* Whether the headers that every scrape of the target carries can be built. */
@@ -108,15 +100,16 @@ static int target_init(struct target *target, const struct target_job *job,
 }
 
 static int add_job(struct target_list *list, const struct job_settings *job_settings,
-	const struct settings *settings, struct metrics *metrics, struct err *err)
+	const struct settings *settings, struct err *err)
 {
 	struct target_job *job = &list->jobs[list->job_count++];
 
-	job_init(job, job_settings, settings, metrics);
+	job_init(job, job_settings, settings);
 	for (size_t i = 0; i < job_settings->target_count; i++) {
 		const struct target_settings *target_settings = &job_settings->targets[i];
 		struct target *target = &list->targets[list->target_count++];
 
+		target->list = list;
 		if (target_init(target, job, target_settings, settings, err) < 0)
 			return err_wrapf(err, "job %s, instance %s", job_settings->name,
 				target_settings->instance);
@@ -169,6 +162,57 @@ static void allocate(
 	list->targets = xcalloc(target_count + 1, sizeof(*list->targets));
 	list->job_count = 0;
 	list->target_count = 0;
+	list->refs = 0;
+	list->release = NULL;
+}
+
+/* Series. */
+
+static void resolve_series(struct target_job *job, struct metrics *metrics)
+{
+	const char *name = job->settings->name;
+
+	for (size_t i = 0; i < SCRAPE_OUTCOME_COUNT; i++)
+		job->outcomes[i] =
+			metrics_series(metrics, PM_SCRAPES, name, scrape_outcome_name(i));
+	job->poll_seconds = metrics_series(metrics, PM_POLL_SECONDS, name);
+	job->polled_bytes = metrics_series(metrics, PM_POLLED_BYTES, name);
+}
+
+static void forget_series(const char *name, struct metrics *metrics)
+{
+	static const enum poller_metric of_jobs[] = {PM_POLL_SECONDS, PM_POLLED_BYTES, PM_TARGETS};
+
+	for (size_t i = 0; i < SCRAPE_OUTCOME_COUNT; i++)
+		metrics_forget(
+			metrics, metrics_series(metrics, PM_SCRAPES, name, scrape_outcome_name(i)));
+	for (size_t i = 0; i < ARRAY_LEN(of_jobs); i++)
+		metrics_forget(metrics, metrics_series(metrics, of_jobs[i], name));
+}
+
+static bool has_job(const struct target_list *list, const char *name)
+{
+	for (size_t i = 0; i < list->job_count; i++)
+		if (strcmp(list->jobs[i].settings->name, name) == 0)
+			return true;
+	return false;
+}
+
+void target_list_show(
+	struct target_list *list, const struct target_list *previous, struct metrics *metrics)
+{
+	for (size_t i = 0; previous != NULL && i < previous->job_count; i++)
+		if (!has_job(list, previous->jobs[i].settings->name))
+			forget_series(previous->jobs[i].settings->name, metrics);
+	for (size_t i = 0; i < list->job_count; i++) {
+		resolve_series(&list->jobs[i], metrics);
+		series_set(metrics_series(metrics, PM_TARGETS, list->jobs[i].settings->name), 0);
+	}
+	/* Added, as the poller's own job may have the name of another one. */
+	for (size_t i = 0; i < list->job_count; i++)
+		series_add(metrics_series(metrics, PM_TARGETS, list->jobs[i].settings->name),
+			(double)list->jobs[i].settings->target_count);
+	series_set(metrics_plain(metrics, PM_JOBS), (double)list->job_count);
 }
 
 int target_list_init(struct target_list *list, const struct settings *settings,
@@ -176,13 +220,14 @@ int target_list_init(struct target_list *list, const struct settings *settings,
 {
 	allocate(list, settings, own);
 	for (size_t i = 0; i < settings->job_count; i++)
-		if (add_job(list, &settings->jobs[i], settings, metrics, err) < 0)
+		if (add_job(list, &settings->jobs[i], settings, err) < 0)
 			goto fail;
-	if (own != NULL && add_job(list, own, settings, metrics, err) < 0)
+	if (own != NULL && add_job(list, own, settings, err) < 0)
 		goto fail;
 	if (check_identities(list, err) < 0)
 		goto fail;
-	series_set(metrics_plain(metrics, PM_JOBS), (double)list->job_count);
+	if (metrics != NULL)
+		target_list_show(list, NULL, metrics);
 	return 0;
 fail:
 	target_list_fini(list);
@@ -197,4 +242,29 @@ void target_list_fini(struct target_list *list)
 		buf_free(&list->targets[i].subject);
 	free(list->jobs);
 	free(list->targets);
+}
+
+void target_list_ref(struct target_list *list)
+{
+	if (list != NULL)
+		list->refs++;
+}
+
+void target_list_unref(struct target_list *list)
+{
+	if (list != NULL && list->refs-- == 0)
+		list->release(list);
+}
+
+bool target_is_same(const struct target *a, const struct target *b)
+{
+	const struct job_settings *left = a->job->settings, *right = b->job->settings;
+
+	return strcmp(a->settings->url, b->settings->url) == 0 &&
+	       strcmp(a->job->headers[1], b->job->headers[1]) == 0 &&
+	       left->scrape_interval_ms == right->scrape_interval_ms &&
+	       left->scrape_timeout_ms == right->scrape_timeout_ms &&
+	       left->body_size_limit_bytes == right->body_size_limit_bytes &&
+	       left->honor_labels == right->honor_labels &&
+	       settings_http_is_equal(&left->http, &right->http);
 }

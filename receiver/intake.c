@@ -442,14 +442,33 @@ static struct waiting *open_waiting(struct intake *intake)
 	return waiting_new(&options);
 }
 
+static struct newest_limits limits_of(
+	const struct settings *settings, const struct push_gateway_settings *push_gateway)
+{
+	return (struct newest_limits){
+		.max_age_ms = settings->max_age_ms,
+		.max_targets_per_publisher = settings->max_targets_per_publisher,
+		.max_publisher_bytes = settings->max_publisher_bytes,
+		.max_publisher_in_flight = (size_t)push_gateway->concurrency,
+	};
+}
+
+void intake_set_settings(struct intake *intake, const struct settings *settings,
+	const struct push_gateway_settings *push_gateway)
+{
+	struct newest_limits limits = limits_of(settings, push_gateway);
+
+	intake->options.settings = settings;
+	intake->options.push_gateway = push_gateway;
+	newest_set_limits(intake->newest, &limits);
+	intake->sink->ops->set_settings(intake->sink, settings, push_gateway);
+}
+
 struct intake *intake_open(const struct intake_options *options)
 {
 	struct intake *intake = xcalloc(1, sizeof(*intake));
 	const struct newest_options newest_options = {
-		.max_age_ms = options->settings->max_age_ms,
-		.max_targets_per_publisher = options->settings->max_targets_per_publisher,
-		.max_publisher_bytes = options->settings->max_publisher_bytes,
-		.max_publisher_in_flight = (size_t)options->push_gateway->concurrency,
+		.limits = limits_of(options->settings, options->push_gateway),
 		.on_ready = on_ready,
 		.on_silent = on_silent,
 		.on_forget = on_forget,

@@ -28,6 +28,10 @@ struct intake_options {
 
 struct intake *intake_open(const struct intake_options *options);
 
+/* Others, equal in what needs a restart, and those of its sink among them. */
+void intake_set_settings(struct intake *intake, const struct settings *settings,
+	const struct push_gateway_settings *push_gateway);
+
 /* False with the reason while its consumers are not bound or its sink does not take anything. */
 bool intake_is_ready(const struct intake *intake, struct buf *why);
 

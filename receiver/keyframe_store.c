@@ -368,6 +368,14 @@ struct keyframe_store *keyframe_store_open(const struct keyframe_store_options *
 	return store;
 }
 
+void keyframe_store_set_limits(
+	struct keyframe_store *store, uint64_t max_scrape_bytes, uint64_t memory_bytes)
+{
+	store->options.max_scrape_bytes = max_scrape_bytes;
+	store->shelf.memory_bytes = memory_bytes;
+	shelf_evict(&store->shelf);
+}
+
 void keyframe_store_close(struct keyframe_store *store)
 {
 	struct keyframe_entry *entry, *next;

@@ -35,6 +35,10 @@ struct keyframe_store_options {
 	uint64_t memory_bytes; /* the budget, of keyframes and of what is remembered as lacking */
 };
 
+/* As in the options, from now on. */
+void keyframe_store_set_limits(
+	struct keyframe_store *keyframes, uint64_t max_scrape_bytes, uint64_t memory_bytes);
+
 /* Somebody who waits for a keyframe; embedded in the owner, which sets on_verdict. */
 struct keyframe_wait {
 	/* Comes exactly once, never from inside keyframe_store_await; never KEYFRAME_AWAITED.

@@ -91,6 +91,19 @@ static int start(
 	return 0;
 }
 
+static int reload(void *state, struct settings *settings, struct buf *answer, struct err *err)
+{
+	struct receiver *receiver = state;
+
+	(void)answer;
+	(void)err;
+	keyframe_store_set_limits(
+		receiver->keyframes, settings->max_scrape_bytes, settings->keyframe_memory_bytes);
+	for (size_t i = 0; i < receiver->intake_count; i++)
+		intake_set_settings(receiver->intakes[i], settings, &settings->push_gateways[i]);
+	return 0;
+}
+
 static void on_intake_drained(void *arg)
 {
 	struct receiver *receiver = arg;
@@ -175,8 +188,11 @@ int main(int argc, char **argv)
 		.summary = "Delivers scrapes from a NATS JetStream stream to a Push Gateway.",
 		.metrics = receiver_metric_defs,
 		.metric_count = RM_COUNT,
+		.metric_reload_successful = RM_CONFIG_RELOAD_SUCCESSFUL,
+		.metric_reload_time = RM_CONFIG_RELOAD_TIME,
 		.role = SETTINGS_FOR_RECEIVER,
 		.start = start,
+		.reload = reload,
 		.drain = drain,
 		.close = close_all,
 		.is_ready = is_ready,

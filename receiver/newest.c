@@ -27,9 +27,16 @@ struct newest *newest_new(const struct newest_options *options)
 	struct newest *newest = xcalloc(1, sizeof(*newest));
 
 	newest->options = *options;
-	shares_init(
-		&newest->shares, options->max_publisher_bytes, options->max_publisher_in_flight);
+	shares_init(&newest->shares, options->limits.max_publisher_bytes,
+		options->limits.max_publisher_in_flight);
 	return newest;
+}
+
+void newest_set_limits(struct newest *newest, const struct newest_limits *limits)
+{
+	newest->options.limits = *limits;
+	newest->shares.max_bytes = limits->max_publisher_bytes;
+	newest->shares.max_in_flight = limits->max_publisher_in_flight;
 }
 
 /* Sends the acknowledgements that nothing undecided precedes. */
@@ -110,7 +117,7 @@ void newest_put_waiting(struct newest *newest, struct target *target, struct fra
 
 bool newest_is_stale(const struct newest *newest, const struct frame *frame, int64_t now_ms)
 {
-	return freshness_is_stale(newest->options.max_age_ms, frame->age_from_ms, now_ms);
+	return freshness_is_stale(newest->options.limits.max_age_ms, frame->age_from_ms, now_ms);
 }
 
 static void say_over_bytes(struct newest *newest, const struct frame *frame)
@@ -120,7 +127,7 @@ static void say_over_bytes(struct newest *newest, const struct frame *frame)
 		"dropped",
 		LOG_SL("publisher", frame->publisher), LOG_SL("job", frame->job),
 		LOG_SL("instance", frame->instance),
-		LOG_I("max_publisher_bytes", newest->options.max_publisher_bytes));
+		LOG_I("max_publisher_bytes", newest->options.limits.max_publisher_bytes));
 }
 
 static void say_over_limit(struct newest *newest, const struct frame *frame)
@@ -129,7 +136,8 @@ static void say_over_limit(struct newest *newest, const struct frame *frame)
 		"a publisher has more targets than max_targets_per_publisher; the new ones are "
 		"dropped",
 		LOG_SL("publisher", frame->publisher),
-		LOG_I("max_targets_per_publisher", newest->options.max_targets_per_publisher));
+		LOG_I("max_targets_per_publisher",
+			newest->options.limits.max_targets_per_publisher));
 }
 
 /* What a target costs beside its frames. */
@@ -216,7 +224,7 @@ static bool is_late(
 
 	return step_back_ms > 0 &&
 	       step_back_ms <= freshness_reset_bound_ms(frame->scrape.interval_ms,
-				       is_anew ? newest->options.max_age_ms : 0);
+				       is_anew ? newest->options.limits.max_age_ms : 0);
 }
 
 /* A frame whose place in the order makes it the target's newest. */
@@ -247,7 +255,7 @@ static struct target *admit(
 {
 	struct share *share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
 
-	if ((int64_t)share->targets >= newest->options.max_targets_per_publisher) {
+	if ((int64_t)share->targets >= newest->options.limits.max_targets_per_publisher) {
 		say_over_limit(newest, frame);
 		*refusal = FATE_OVER_LIMIT;
 	} else if (!shares_have_room(&newest->shares, share, own_bytes(frame) + bytes)) {
@@ -286,7 +294,7 @@ static bool has_room_instead(
 
 int64_t newest_silence_bound_ms(const struct newest *newest, const struct target *target)
 {
-	return freshness_silence_bound_ms(target->interval_ms, newest->options.max_age_ms);
+	return freshness_silence_bound_ms(target->interval_ms, newest->options.limits.max_age_ms);
 }
 
 /* It is alive, though the frame is not taken. */
@@ -411,7 +419,7 @@ bool newest_wants(struct newest *newest, const struct frame *frame, int64_t now_
 		return held_already(target, frame) == NULL &&
 		       judge(newest, target, frame, now_ms) == FATE_COUNT;
 	share = shares_get(&newest->shares, frame->publisher, frame->is_legacy);
-	is_below = (int64_t)share->targets < newest->options.max_targets_per_publisher;
+	is_below = (int64_t)share->targets < newest->options.limits.max_targets_per_publisher;
 	shares_put(&newest->shares, share);
 	return is_below;
 }

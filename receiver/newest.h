@@ -38,13 +38,18 @@ struct target {
 	UT_hash_handle by_subject;
 };
 
-struct newest_options {
+/* What a reload may change. */
+struct newest_limits {
 	int64_t max_age_ms; /* 0: off */
 	int64_t max_targets_per_publisher;
 	/* All that is held for one; for all together eight times as much. */
 	uint64_t max_publisher_bytes;
 	/* Targets of one publisher in flight; 0: any number. */
 	size_t max_publisher_in_flight;
+};
+
+struct newest_options {
+	struct newest_limits limits;
 	/* A target became ready: the sink may take it. */
 	void (*on_ready)(void *arg);
 	/* The target is silent: the sink ends what it shows of it; then newest_forget or nothing.
@@ -62,6 +67,9 @@ struct newest_options {
 };
 
 struct newest *newest_new(const struct newest_options *options);
+
+/* What is held beyond a lower limit stays. */
+void newest_set_limits(struct newest *newest, const struct newest_limits *limits);
 
 /*
  * Takes the frame. `now_ms` is the wall clock. One without a reply (of a lookback) is not acked;

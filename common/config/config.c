@@ -460,7 +460,7 @@ static void free_items(const struct config_key *key, void *value)
 	*count = 0;
 }
 
-static void free_member(const struct config_key *key, void *value)
+void config_free_member(const struct config_key *key, void *value)
 {
 	void *member = member_of(key, value);
 
@@ -492,7 +492,7 @@ void config_free(const struct config_table *table, void *value)
 	if (table->fini != NULL)
 		table->fini(value);
 	for (size_t i = 0; i < table->key_count; i++)
-		free_member(&table->keys[i], value);
+		config_free_member(&table->keys[i], value);
 	if (table->name_offset != CONFIG_NOWHERE) {
 		char **name = (char **)(void *)((char *)value + table->name_offset);
 

@@ -37,15 +37,18 @@ enum config_type {
 
 enum config_flag {
 	CONFIG_REQUIRED = 1 << 0,
-	CONFIG_SECRET = 1 << 1,  /* shown as url_redact does; of a map's values: by their name */
-	CONFIG_EXPAND = 1 << 2,  /* ${VAR} is replaced, $$ is $ */
-	CONFIG_COMMA = 1 << 3,   /* CONFIG_STRINGS: a single text is a comma list */
-	CONFIG_SECONDS = 1 << 4, /* CONFIG_DURATION: a bare number is seconds */
-	CONFIG_EMPTY = 1 << 5,   /* CONFIG_STRING: "" is allowed, and stored as NULL */
-	CONFIG_SINGLE = 1 << 6,  /* CONFIG_LIST: a mapping is a list of one */
-	CONFIG_ALIAS = 1 << 7,   /* another way to write something: parsed, never printed */
-	CONFIG_INHERIT = 1 << 8, /* not given: as the row of this name in the root's table */
-	CONFIG_HIDDEN = 1 << 9,  /* a secret as a whole: shown as CONFIG_MASK */
+	CONFIG_SECRET = 1 << 1,   /* shown as url_redact does; of a map's values: by their name */
+	CONFIG_EXPAND = 1 << 2,   /* ${VAR} is replaced, $$ is $ */
+	CONFIG_COMMA = 1 << 3,    /* CONFIG_STRINGS: a single text is a comma list */
+	CONFIG_SECONDS = 1 << 4,  /* CONFIG_DURATION: a bare number is seconds */
+	CONFIG_EMPTY = 1 << 5,    /* CONFIG_STRING: "" is allowed, and stored as NULL */
+	CONFIG_SINGLE = 1 << 6,   /* CONFIG_LIST: a mapping is a list of one */
+	CONFIG_ALIAS = 1 << 7,    /* another way to write something: parsed, never printed */
+	CONFIG_INHERIT = 1 << 8,  /* not given: as the row of this name in the root's table */
+	CONFIG_HIDDEN = 1 << 9,   /* a secret as a whole: shown as CONFIG_MASK */
+	CONFIG_RESTART = 1 << 10, /* a reload does not change it */
+	CONFIG_FIXED_ITEMS = 1 << 11, /* CONFIG_LIST: a reload neither adds nor takes away items;
+					 what it changes of them, their rows say */
 };
 
 #define CONFIG_NOWHERE      SIZE_MAX
@@ -151,6 +154,25 @@ size_t config_report(struct config *config, struct buf *out);
 void config_print(const struct config_table *table, const void *value, struct yaml_writer *writer,
 	unsigned audience, bool mask);
 void config_free(const struct config_table *table, void *value);
+void config_free_member(const struct config_key *key, void *value);
+
+/* Whether they say the same. */
+bool config_is_equal(const struct config_table *table, const void *a, const void *b);
+
+/* What two structs of one table, read for the same audience, differ in. */
+struct config_reconcile {
+	unsigned audience; /* rows that are only for others are passed over */
+	/* Of each row that differs; `path` as "push_gateway[0].url". */
+	void (*on_change)(void *arg, const char *path, bool needs_restart);
+	void *arg;
+};
+
+/*
+ * Tells what `fresh` changes, and sets that which needs a restart back to what it is in `current`.
+ * Lists and maps without CONFIG_FIXED_ITEMS are told as a whole.
+ */
+void config_reconcile(const struct config_table *table, const struct config_reconcile *options,
+	const void *current, void *fresh);
 
 /* The table and those below, each once; `path` is "jobs.<name>.targets", "" at the root. */
 void config_each_table(const struct config_table *root,

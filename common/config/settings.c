@@ -50,13 +50,28 @@ struct settings *settings_load(const char *path, enum settings_role role, struct
 	return settings;
 }
 
+struct settings *settings_ref(struct settings *settings)
+{
+	settings->refs++;
+	return settings;
+}
+
 void settings_free(struct settings *settings)
 {
-	if (settings == NULL)
+	if (settings == NULL || settings->refs-- > 0)
 		return;
 	config_free(&settings_table, settings);
 	free(settings->path);
 	free(settings);
+}
+
+void settings_reconcile(const struct settings *current, struct settings *fresh,
+	void (*on_change)(void *arg, const char *key, bool needs_restart), void *arg)
+{
+	const struct config_reconcile options = {
+		.audience = SETTINGS_AUDIENCE(current->role), .on_change = on_change, .arg = arg};
+
+	config_reconcile(&settings_table, &options, current, fresh);
 }
 
 char *settings_durable_name(
@@ -237,8 +252,9 @@ static void write_table(void *arg, const char *path, const struct config_table *
 		config_describe_type(key, out);
 		buf_append_str(out, " | ");
 		config_describe_default(key, out);
-		buf_appendf(out, " | %s%s |\n", key->help,
-			key->flags & CONFIG_EXPAND ? " `${VAR}` is expanded." : "");
+		buf_appendf(out, " | %s%s%s |\n", key->help,
+			key->flags & CONFIG_EXPAND ? " `${VAR}` is expanded." : "",
+			key->flags & CONFIG_RESTART ? " A change needs a restart." : "");
 	}
 }
 

@@ -179,7 +179,8 @@ enum settings_role { SETTINGS_FOR_POLLER, SETTINGS_FOR_RECEIVER };
 
 /* The other daemon's parts are read too, but their ${VAR}s stay as they are: not for use. */
 struct settings {
-	char *path; /* the file it came from */
+	size_t refs; /* beyond the first */
+	char *path;  /* the file it came from */
 	enum settings_role role;
 	bool verbose, debug;
 	char *logfile;  /* NULL: stderr */
@@ -216,7 +217,8 @@ struct settings {
 /*
  * Reads and judges the file for one daemon. NULL if anything is wrong: `report` then holds every
  * error, one "file:line:column: …" line each, in the order of the file. Warnings are "… warning: …"
- * lines, present also on success. Free with settings_free.
+ * lines, present also on success. Free with settings_free. It keeps nothing from one call to the
+ * next: another thread than the loop's may call it.
  */
 struct settings *settings_load(
 	const char *path, enum settings_role role, struct buf *report) MUST_CHECK;
@@ -224,7 +226,16 @@ struct settings *settings_load(
 /* The same over bytes; `path` only names them. For tests and fuzzing. */
 struct settings *settings_parse(const char *path, struct slice yaml, enum settings_role role,
 	struct buf *report) MUST_CHECK;
+/* One more reference; settings_free gives one up. Loop thread. */
+struct settings *settings_ref(struct settings *settings);
 void settings_free(struct settings *settings);
+
+/*
+ * What `fresh` changes of what is in use, key by key (jobs as a whole), for `on_change`. Keys that
+ * need a restart are set back in `fresh` to what they are.
+ */
+void settings_reconcile(const struct settings *current, struct settings *fresh,
+	void (*on_change)(void *arg, const char *key, bool needs_restart), void *arg);
 
 /* --check-config: what was understood, for people. */
 void settings_describe(const struct settings *settings, enum settings_role role, struct buf *out);
@@ -232,6 +243,10 @@ void settings_describe(const struct settings *settings, enum settings_role role,
 /* --print-config: YAML that loads to the same settings, every key with its effective value, secrets
  * as url_redact shows them. */
 void settings_print(const struct settings *settings, struct buf *out);
+
+/* Whether requests are secured alike. */
+bool settings_http_is_equal(
+	const struct http_client_settings *a, const struct http_client_settings *b);
 
 /* The files and rules of a stream's TLS, worked out; freed by settings_nats_tls_fini. */
 struct nats_tls {

@@ -16,7 +16,7 @@ static const struct config_key tls_config_keys[] = {
 		.flags = CONFIG_EXPAND,
 		.check = check_secret,
 		.help = "The certificates that the server's must be signed by, in PEM."},
-	FILE_KEY("ca_file", struct tls_config_settings, ca.file,
+	FILE_KEY("ca_file", struct tls_config_settings, ca.file, 0,
 		"A file that holds them; with neither, the system's are trusted."),
 	{.name = "cert",
 		.type = CONFIG_STRING,
@@ -24,10 +24,10 @@ static const struct config_key tls_config_keys[] = {
 		.flags = CONFIG_EXPAND,
 		.check = check_secret,
 		.help = "Our certificate, in PEM."},
-	FILE_KEY("cert_file", struct tls_config_settings, cert.file,
+	FILE_KEY("cert_file", struct tls_config_settings, cert.file, 0,
 		"A file that holds our certificate and its chain."),
-	SECRET_KEY("key", struct tls_config_settings, key.value, "Its private key, in PEM."),
-	FILE_KEY("key_file", struct tls_config_settings, key.file, "A file that holds the key."),
+	SECRET_KEY("key", struct tls_config_settings, key.value, 0, "Its private key, in PEM."),
+	FILE_KEY("key_file", struct tls_config_settings, key.file, 0, "A file that holds the key."),
 	{.name = "server_name",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct tls_config_settings, server_name),
@@ -74,8 +74,8 @@ static const struct config_key basic_auth_keys[] = {
 		.flags = CONFIG_REQUIRED | CONFIG_EXPAND,
 		.check = check_secret,
 		.help = "The user."},
-	SECRET_KEY("password", struct basic_auth_settings, password.value, "The password."),
-	FILE_KEY("password_file", struct basic_auth_settings, password.file,
+	SECRET_KEY("password", struct basic_auth_settings, password.value, 0, "The password."),
+	FILE_KEY("password_file", struct basic_auth_settings, password.file, 0,
 		"A file that holds the password."),
 };
 
@@ -116,9 +116,9 @@ static const struct config_key authorization_keys[] = {
 		.fallback = "Bearer",
 		.check = check_auth_type,
 		.help = "What the credentials are."},
-	SECRET_KEY("credentials", struct authorization_settings, credentials.value,
+	SECRET_KEY("credentials", struct authorization_settings, credentials.value, 0,
 		"The credentials."),
-	FILE_KEY("credentials_file", struct authorization_settings, credentials.file,
+	FILE_KEY("credentials_file", struct authorization_settings, credentials.file, 0,
 		"A file that holds the credentials."),
 };
 
@@ -205,6 +205,27 @@ const struct config_table http_header_table = {
 	NO_PRESENT,
 	.check = check_http_header,
 };
+
+struct secured {
+	struct http_client_settings http;
+};
+
+static const struct config_key secured_keys[] = {HTTP_CLIENT_KEYS(struct secured, 0)};
+
+/* Never read: to compare by. */
+static const struct config_table secured_table = {
+	KEYS(secured_keys),
+	.size = sizeof(struct secured),
+	NO_POSITION,
+	NO_NAME,
+	NO_PRESENT,
+};
+
+bool settings_http_is_equal(
+	const struct http_client_settings *a, const struct http_client_settings *b)
+{
+	return config_is_equal(&secured_table, a, b);
+}
 
 int check_proxy_url(const char *text, struct err *err)
 {

@@ -35,10 +35,10 @@ static const struct config_key nats_tls_keys[] = {
 		.check = check_path,
 		.fallback_note = "`" PUPPET_SSL_DIR "`",
 		.help = "With `scheme: puppet`: the folder with Puppet's files."},
-	FILE_KEY("ca", struct nats_tls_settings, ca,
+	FILE_KEY("ca", struct nats_tls_settings, ca, 0,
 		"With `scheme: manual`: the file with the certificates that the server's must be "
 		"signed by; without it, the system's are trusted."),
-	FILE_KEY("cert", struct nats_tls_settings, cert,
+	FILE_KEY("cert", struct nats_tls_settings, cert, 0,
 		"With `scheme: manual`: the file with our certificate and its chain."),
 	{.name = "key",
 		.type = CONFIG_STRING,

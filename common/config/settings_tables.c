@@ -174,7 +174,7 @@ static const struct config_key job_keys[] = {
 		.choices = askings,
 		.help = "Whether targets are asked for gzip; `auto`: unless `compression` is "
 			"`delta`."},
-	HTTP_CLIENT_KEYS(struct job_settings),
+	HTTP_CLIENT_KEYS(struct job_settings, 0),
 	{.name = "targets",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct job_settings, written_targets),
@@ -240,7 +240,8 @@ static const struct config_table global_table = {
 	{.name = "urls",                                                                           \
 		.type = CONFIG_STRINGS,                                                            \
 		CONFIG_AT(struct stream_settings, urls),                                           \
-		.flags = CONFIG_REQUIRED | CONFIG_EXPAND | CONFIG_SECRET | CONFIG_COMMA,           \
+		.flags = CONFIG_REQUIRED | CONFIG_EXPAND | CONFIG_SECRET | CONFIG_COMMA |          \
+			 CONFIG_RESTART,                                                           \
 		.check = check_nats_url,                                                           \
 		.help = "The NATS servers, nats:// or tls://, as a comma list or a YAML list. "    \
 			"May "                                                                     \
@@ -250,6 +251,7 @@ static const struct config_table global_table = {
 			CONFIG_AT(struct stream_settings, stream),                                 \
 			.check = check_stream_name,                                                \
 			.fallback_note = "required, unless `cluster_id` is given",                 \
+			.flags = CONFIG_RESTART,                                                   \
 			.help = "The name of the JetStream stream."},                              \
 		{.name = "cluster_id",                                                             \
 			.type = CONFIG_STRING,                                                     \
@@ -259,7 +261,8 @@ static const struct config_table global_table = {
 			.help = "The older spelling of `stream`."},                                \
 	{                                                                                          \
 		.name = "topic", .type = CONFIG_STRING, CONFIG_AT(struct stream_settings, topic),  \
-		.fallback = "prometheus", .max = 128, .check = check_topic,                        \
+		.fallback = "prometheus", .max = 128, .flags = CONFIG_RESTART,                     \
+		.check = check_topic,                                                              \
 		.help = "The first token or tokens of all subjects; the stream takes `<topic>` "   \
 			"and "                                                                     \
 			"`<topic>.>`."                                                             \
@@ -274,11 +277,13 @@ static const struct config_key poller_stream_keys[] = {
 		.max = NAME_MAX_LEN,
 		.check = check_durable_part,
 		.fallback_note = "the identity",
+		.flags = CONFIG_RESTART,
 		.help = "What the NATS server's monitoring calls this poller's connection."},
 	{.name = "create",
 		.type = CONFIG_BOOL,
 		CONFIG_AT(struct stream_settings, create),
 		.fallback = "false",
+		.flags = CONFIG_RESTART,
 		.help = "Whether to create the stream, with the settings below, where it is "
 			"missing. "
 			"An existing one is never altered."},
@@ -287,19 +292,21 @@ static const struct config_key poller_stream_keys[] = {
 		CONFIG_AT(struct stream_settings, storage),
 		.fallback = "file",
 		.choices = storages,
+		.flags = CONFIG_RESTART,
 		.help = "Where a created stream keeps its messages."},
 	{.name = "discard",
 		.type = CONFIG_ENUM,
 		CONFIG_AT(struct stream_settings, discard),
 		.fallback = "old",
 		.choices = discards,
+		.flags = CONFIG_RESTART,
 		.help = "What a created stream does when it is full: drop the oldest message or "
 			"refuse the new one."},
 	{.name = "max_age",
 		.type = CONFIG_DURATION,
 		CONFIG_AT(struct stream_settings, stream_max_age_ms),
 		.fallback = "1h",
-		.flags = CONFIG_SECONDS,
+		.flags = CONFIG_SECONDS | CONFIG_RESTART,
 		.help = "How long a created stream keeps a message. 0 is for ever."},
 	{.name = "max_msgs_per_subject",
 		.type = CONFIG_INT,
@@ -307,6 +314,7 @@ static const struct config_key poller_stream_keys[] = {
 		.fallback = "-1",
 		.min = -1,
 		.max = INT64_MAX,
+		.flags = CONFIG_RESTART,
 		.help = "How many messages of one target a created stream keeps. -1 is no limit."},
 	{.name = "max_bytes",
 		.type = CONFIG_SIZE,
@@ -314,6 +322,7 @@ static const struct config_key poller_stream_keys[] = {
 		.fallback = "-1",
 		.min = -1,
 		.max = INT64_MAX,
+		.flags = CONFIG_RESTART,
 		.help = "How large a created stream may become. -1 is no limit."},
 	{.name = "duplicate_window",
 		.type = CONFIG_DURATION,
@@ -321,6 +330,7 @@ static const struct config_key poller_stream_keys[] = {
 		.fallback_note = "`2m`, at most `max_age`",
 		.min = 100,
 		.max = INT64_MAX,
+		.flags = CONFIG_RESTART,
 		.help = "How long a created stream remembers message ids, so that a message sent "
 			"again is stored once. Never above `max_age`."},
 	{.name = "replicas",
@@ -329,6 +339,7 @@ static const struct config_key poller_stream_keys[] = {
 		.fallback = "1",
 		.min = 1,
 		.max = 5,
+		.flags = CONFIG_RESTART,
 		.help = "How many servers of a cluster hold a created stream."},
 };
 
@@ -348,7 +359,7 @@ static const struct config_key receiver_stream_keys[] = {
 	{.name = "client_id",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct stream_settings, client_id),
-		.flags = CONFIG_REQUIRED,
+		.flags = CONFIG_REQUIRED | CONFIG_RESTART,
 		.max = NAME_MAX_LEN,
 		.check = check_durable_part,
 		.help = "Names the durable consumers, `<client_id>_<sink>`: unique to each "
@@ -360,11 +371,13 @@ static const struct config_key receiver_stream_keys[] = {
 		CONFIG_AT(struct stream_settings, filter),
 		.check = check_name,
 		.fallback_note = "all",
+		.flags = CONFIG_RESTART,
 		.help = "The publishers to receive; each gets a consumer of its own."},
 	{.name = "legacy",
 		.type = CONFIG_BOOL,
 		CONFIG_AT(struct stream_settings, legacy),
 		.fallback_note = "true if `cluster_id` is given, else false",
+		.flags = CONFIG_RESTART,
 		.help = "Whether to consume also what the original program publishes on "
 			"`<topic>`."},
 };
@@ -386,24 +399,27 @@ static const struct config_key push_gateway_keys[] = {
 		.max = NAME_MAX_LEN,
 		.check = check_durable_part,
 		.fallback_note = "`push_gateway`, `push_gateway_2`, ...",
+		.flags = CONFIG_RESTART,
 		.help = "Names the sink and its durable consumers."},
 	{.name = "url",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct push_gateway_settings, url),
-		.flags = CONFIG_REQUIRED | CONFIG_EXPAND | CONFIG_SECRET,
+		.flags = CONFIG_REQUIRED | CONFIG_EXPAND | CONFIG_SECRET | CONFIG_RESTART,
 		.check = check_gateway_url,
 		.help = "The gateway, http or https, with its route prefix if it has one."},
 	{.name = "publisher_label",
 		.type = CONFIG_BOOL,
 		CONFIG_AT(struct push_gateway_settings, publisher_label),
 		.fallback = "false",
+		.flags = CONFIG_RESTART,
 		.help = "Whether each group gets the label `publisher`, which keeps apart the same "
 			"job and instance of several data centres."},
 	{.name = "delete_stale",
 		.type = CONFIG_BOOL,
 		CONFIG_AT(struct push_gateway_settings, delete_stale),
 		.fallback = "true",
-		.help = "Whether the groups of targets that have fallen silent are deleted."},
+		.help = "Whether the groups of targets that have fallen silent, or that their "
+			"poller has removed, are deleted."},
 	{.name = "concurrency",
 		.type = CONFIG_INT,
 		CONFIG_AT(struct push_gateway_settings, concurrency),
@@ -436,7 +452,7 @@ static const struct config_key push_gateway_keys[] = {
 		.help = "Whether quoted (UTF-8) names are pushed as they are, for gateways from "
 			"1.11 "
 			"on with `--push.enable-utf8-names`; else in `U__` escaping."},
-	HTTP_CLIENT_KEYS(struct push_gateway_settings),
+	HTTP_CLIENT_KEYS(struct push_gateway_settings, CONFIG_RESTART),
 };
 
 static const struct config_table push_gateway_table = {
@@ -466,12 +482,12 @@ static const struct config_key settings_keys[] = {
 		CONFIG_AT(struct settings, logfile),
 		.fallback = "",
 		.fallback_note = "standard error",
-		.flags = CONFIG_EXPAND | CONFIG_EMPTY,
+		.flags = CONFIG_EXPAND | CONFIG_EMPTY | CONFIG_RESTART,
 		.help = "The file that log lines are appended to; opened again on SIGHUP."},
 	{.name = "identity",
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct settings, identity),
-		.flags = CONFIG_EXPAND,
+		.flags = CONFIG_EXPAND | CONFIG_RESTART,
 		.audience = FOR_POLLER,
 		.check = check_name,
 		.fallback_note = "the host name",
@@ -482,6 +498,7 @@ static const struct config_key settings_keys[] = {
 		CONFIG_AT(struct settings, monitor_address),
 		.fallback = "127.0.0.1",
 		.check = check_ip_address,
+		.flags = CONFIG_RESTART,
 		.help = "The IP address that the monitor port is bound to."},
 	{.name = "monitor_port",
 		.type = CONFIG_INT,
@@ -489,10 +506,11 @@ static const struct config_key settings_keys[] = {
 		.fallback = "0",
 		.min = 0,
 		.max = 65535,
+		.flags = CONFIG_RESTART,
 		.help = "Where /metrics, /-/healthy and /-/ready are served; a poller with a "
 			"monitor "
 			"port also scrapes itself. 0 is none."},
-	FILE_KEY("web_config_file", struct settings, web_config_file,
+	FILE_KEY("web_config_file", struct settings, web_config_file, CONFIG_RESTART,
 		"A file in the format of Prometheus' web.config.file, with TLS "
 		"(tls_server_config: cert_file, key_file) and users (basic_auth_users, with bcrypt "
 		"hashes) of the monitor port. Read at the start."),
@@ -670,6 +688,7 @@ static const struct config_key settings_keys[] = {
 	{.name = "tls",
 		.type = CONFIG_SECTION,
 		CONFIG_AT(struct settings, tls),
+		.flags = CONFIG_RESTART,
 		.table = &nats_tls_table,
 		.help = "TLS of the connections to NATS, where a stream has no `tls` of its own."},
 	{.name = "poller_stream",
@@ -688,7 +707,7 @@ static const struct config_key settings_keys[] = {
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct settings, push_gateways),
 		COUNTED(struct settings, push_gateway_count),
-		.flags = CONFIG_SINGLE,
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
 		.table = &push_gateway_table,
 		.audience = FOR_RECEIVER,
 		.help = "The Push Gateway that the receiver delivers to, or a list of them; the "

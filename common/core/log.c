@@ -291,8 +291,13 @@ int log_open(const char *program, enum log_format format, enum log_level lowest,
 	state.program = program;
 	state.format = format;
 	pthread_mutex_unlock(&state.lock);
-	atomic_store(&lowest_level, lowest);
+	log_set_lowest(lowest);
 	return 0;
+}
+
+void log_set_lowest(enum log_level lowest)
+{
+	atomic_store(&lowest_level, lowest);
 }
 
 int log_reopen(struct err *err)

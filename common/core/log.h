@@ -37,6 +37,9 @@ int log_open(const char *program, enum log_format format, enum log_level lowest,
 int log_reopen(struct err *err) MUST_CHECK;
 void log_close(void);
 
+/* Lines below this level are left out from now on. */
+void log_set_lowest(enum log_level lowest);
+
 /* Lines that could not be written since the start; the next line written says lines_lost=N. */
 uint64_t log_lines_lost(void);
 

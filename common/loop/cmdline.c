@@ -41,6 +41,14 @@ static int take_debug(struct cmdline *cmdline, const char *value, struct err *er
 	return 0;
 }
 
+static int take_lifecycle(struct cmdline *cmdline, const char *value, struct err *err)
+{
+	(void)value;
+	(void)err;
+	cmdline->has_lifecycle = true;
+	return 0;
+}
+
 static int take_log_format(struct cmdline *cmdline, const char *value, struct err *err)
 {
 	if (strcmp(value, "text") != 0 && strcmp(value, "json") != 0)
@@ -59,6 +67,8 @@ static const struct option_row rows[] = {
 		"how log lines are written (text)"},
 	{"debug", NULL, take_debug, CMDLINE_RUN,
 		"log at level debug, whatever the configuration says"},
+	{"web.enable-lifecycle", NULL, take_lifecycle, CMDLINE_RUN,
+		"allow POST /-/reload on the monitor port"},
 	{"pid", "FILE", take_pid, CMDLINE_RUN, "write the process id to FILE; removed at the end"},
 	{"version", NULL, NULL, CMDLINE_VERSION, "print the version and exit"},
 	{"help", NULL, NULL, CMDLINE_HELP, "print this and exit"},
@@ -125,7 +135,7 @@ void cmdline_write_help(struct buf *out, const char *program, const char *summar
 	}
 	buf_append_str(out,
 		"\nSIGTERM and SIGINT drain and stop, a second one stops at once; SIGHUP reopens "
-		"the log file.\n"
+		"the log file\nand reloads the configuration.\n"
 		"Exit status: 0 clean stop, 1 failure, 2 bad command line or configuration.\n");
 }
 

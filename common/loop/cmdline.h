@@ -25,7 +25,8 @@ struct cmdline {
 	const char *pid_file; /* NULL: none */
 	enum log_format log_format;
 	bool debug;
-	bool has_pid_file; /* written, and locked through pid_fd as long as it is ours */
+	bool has_lifecycle; /* the monitor port may reload */
+	bool has_pid_file;  /* written, and locked through pid_fd as long as it is ours */
 	int pid_fd;
 };
 

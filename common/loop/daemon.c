@@ -5,10 +5,12 @@
  */
 #include "common/loop/daemon.h"
 
+#include "common/core/clock.h"
 #include "common/core/log.h"
 #include "common/loop/cmdline.h"
 #include "common/loop/httpd.h"
 #include "common/loop/notify.h"
+#include "common/loop/reload.h"
 #include "common/loop/webauth.h"
 
 #include <assert.h>
@@ -24,11 +26,13 @@ enum { EXIT_CLEAN = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 struct daemon {
 	const struct daemon_program *program;
 	struct cmdline cmdline;
-	struct settings *settings;
+	struct settings *settings; /* in use */
+	struct settings *first;    /* of the start: what needs a restart may be kept from it */
 	struct metrics *metrics;
 	struct httpd *httpd;
 	struct notify *notify;   /* NULL without a service manager that wants to know */
 	struct webauth *webauth; /* NULL: the monitor port is open to anybody */
+	struct reload *reload;
 	uv_loop_t loop;
 	uv_signal_t term, interrupt, hangup;
 	uv_timer_t deadline;
@@ -135,11 +139,37 @@ static void handle_index(void *arg, struct httpd_response *response)
 	buf_free(&why);
 }
 
+/* Words as Prometheus'. */
+static void handle_reload(void *arg, struct httpd_response *response)
+{
+	struct daemon *daemon = arg;
+
+	if (!daemon->cmdline.has_lifecycle) {
+		response->status = 403;
+		buf_append_str(&response->body, "Lifecycle API is not enabled.");
+	} else if (daemon->phase != PHASE_RUNNING || daemon->reload == NULL) {
+		response->status = 503;
+		buf_append_str(&response->body, "stopping\n");
+	} else {
+		reload_ask(daemon->reload, httpd_defer(response));
+	}
+}
+
+static void handle_reload_by_get(void *arg, struct httpd_response *response)
+{
+	(void)arg;
+	response->status = 405;
+	buf_append_str(&response->body, "Only POST or PUT requests allowed");
+}
+
 static const struct httpd_route routes[] = {
 	{"GET", "/", handle_index},
 	{"GET", "/metrics", handle_metrics},
 	{"GET", "/-/healthy", handle_healthy},
 	{"GET", "/-/ready", handle_ready},
+	{"POST", "/-/reload", handle_reload},
+	{"PUT", "/-/reload", handle_reload},
+	{"GET", "/-/reload", handle_reload_by_get},
 	{NULL, NULL, NULL},
 };
 
@@ -173,6 +203,9 @@ static void start_closing(struct daemon *daemon)
 	uv_timer_stop(&daemon->deadline);
 	notify_close(daemon->notify);
 	daemon->notify = NULL;
+	if (daemon->reload != NULL)
+		reload_close(daemon->reload);
+	daemon->reload = NULL;
 	if (daemon->httpd != NULL)
 		httpd_close(daemon->httpd, NULL, NULL);
 	daemon->httpd = NULL;
@@ -225,17 +258,76 @@ static void on_stop_signal(uv_signal_t *handle, int number)
 	_exit(EXIT_FAILED);
 }
 
+/* Reload. */
+
+static enum log_level lowest_level(const struct daemon *daemon)
+{
+	if (daemon->settings->debug || daemon->cmdline.debug)
+		return LOG_DEBUG;
+	return daemon->settings->verbose ? LOG_INFO : LOG_WARN;
+}
+
+static const struct settings *settings_in_use(void *arg)
+{
+	const struct daemon *daemon = arg;
+
+	return daemon->settings;
+}
+
+static int apply_settings(void *arg, struct settings *fresh, struct buf *answer, struct err *err)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->phase != PHASE_RUNNING)
+		return err_setf(err, "stopping");
+	if (daemon->program->reload(daemon->state, fresh, answer, err) < 0)
+		return -1;
+	settings_free(daemon->settings);
+	daemon->settings = fresh;
+	log_set_lowest(lowest_level(daemon));
+	return 0;
+}
+
+static void note_reload(void *arg, bool is_success)
+{
+	struct daemon *daemon = arg;
+	const struct daemon_program *program = daemon->program;
+
+	series_set(metrics_plain(daemon->metrics, program->metric_reload_successful), is_success);
+	if (is_success)
+		series_set(metrics_plain(daemon->metrics, program->metric_reload_time),
+			(double)clock_wall_ms() / 1e3);
+}
+
+static void open_reload(struct daemon *daemon)
+{
+	const struct reload_options options = {
+		.loop = &daemon->loop,
+		.path = daemon->cmdline.config,
+		.role = daemon->program->role,
+		.current = settings_in_use,
+		.apply = apply_settings,
+		.on_end = note_reload,
+		.arg = daemon,
+	};
+
+	daemon->reload = reload_open(&options);
+	note_reload(daemon, true);
+}
+
 static void on_hangup(uv_signal_t *handle, int number)
 {
+	struct daemon *daemon = handle->data;
 	struct err err;
 
-	(void)handle;
 	(void)number;
 	if (log_reopen(&err) < 0)
 		log_error("cannot reopen the log file; the old one stays in use",
 			LOG_S("error", err.text));
 	else
 		log_info("log file reopened", LOG_S("signal", "SIGHUP"));
+	if (daemon->phase == PHASE_RUNNING && daemon->reload != NULL)
+		reload_ask(daemon->reload, NULL);
 }
 
 /* Start. */
@@ -271,13 +363,8 @@ static void raise_descriptor_limit(void)
 
 static int open_log(struct daemon *daemon, struct err *err)
 {
-	const struct settings *settings = daemon->settings;
-	enum log_level lowest = settings->verbose ? LOG_INFO : LOG_WARN;
-
-	if (settings->debug || daemon->cmdline.debug)
-		lowest = LOG_DEBUG;
-	return log_open(
-		daemon->program->name, daemon->cmdline.log_format, lowest, settings->logfile, err);
+	return log_open(daemon->program->name, daemon->cmdline.log_format, lowest_level(daemon),
+		daemon->settings->logfile, err);
 }
 
 static int open_monitor(struct daemon *daemon, struct err *err)
@@ -325,6 +412,7 @@ static int start(struct daemon *daemon, struct err *err)
 		return -1;
 	if (daemon->program->start(daemon, daemon->settings, &daemon->state, err) < 0)
 		return -1;
+	open_reload(daemon);
 	if (cmdline_write_pid_file(&daemon->cmdline, err) < 0)
 		return -1;
 	open_notify(daemon);
@@ -398,8 +486,10 @@ static int load_and_act(struct daemon *daemon)
 	print_buf(stderr, &report);
 	if (daemon->settings == NULL)
 		return EXIT_USAGE;
+	daemon->first = settings_ref(daemon->settings);
 	status = daemon->cmdline.action == CMDLINE_RUN ? run_daemon(daemon) : show(daemon);
 	settings_free(daemon->settings);
+	settings_free(daemon->first);
 	return status;
 }
 

@@ -21,6 +21,8 @@ struct daemon_program {
 	const char *summary; /* one line for --help */
 	const struct metric_def *metrics;
 	size_t metric_count;
+	/* Gauges among them: whether the last reload succeeded, and when one last did. */
+	size_t metric_reload_successful, metric_reload_time;
 
 	/* Judges the settings for this daemon (SETTINGS_FOR_…) and appends --check-config's
 	 * findings. */
@@ -32,6 +34,14 @@ struct daemon_program {
 	 */
 	int (*start)(struct daemon *daemon, const struct settings *settings, void **state,
 		struct err *err);
+
+	/*
+	 * Other settings take the place of those in use, to which they are equal in all keys that
+	 * need a restart; those of start() live as long as the daemon. Appends lines for people to
+	 * `answer`. -1 and `err`, and nothing has changed. Whoever keeps settings for longer than
+	 * until the next reload takes a reference.
+	 */
+	int (*reload)(void *state, struct settings *settings, struct buf *answer, struct err *err);
 
 	/* Stop taking new work; call daemon_drained() once nothing is in flight any more. */
 	void (*drain)(void *state);

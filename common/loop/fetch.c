@@ -426,21 +426,28 @@ static void open_shard(struct fetch *fetch, struct fetch_shard *shard, uv_loop_t
 	curl_multi_setopt(shard->multi, CURLMOPT_TIMERDATA, shard);
 }
 
+void fetch_set_max_idle(struct fetch *fetch, size_t max_idle)
+{
+	size_t count = fetch->shard_count;
+	size_t most = count == 1 ? max_idle : 2 * (max_idle / count + 1);
+
+	fetch->direct.max_idle = max_idle;
+	for (size_t i = 0; i < count; i++)
+		curl_multi_setopt(fetch->shards[i].multi, CURLMOPT_MAXCONNECTS,
+			most > LONG_MAX ? LONG_MAX : (long)most);
+}
+
 static void open_shards(struct fetch *fetch, size_t max_idle, uv_loop_t *loop)
 {
 	size_t count = max_idle / CONNECTIONS_PER_SHARD;
-	size_t most;
 
 	count = count < 1 ? 1 : count > MAX_SHARDS ? MAX_SHARDS : count;
 	fetch->shards = xcalloc(count, sizeof(*fetch->shards));
 	fetch->shard_count = count;
-	most = count == 1 ? max_idle : 2 * (max_idle / count + 1);
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count; i++)
 		open_shard(fetch, &fetch->shards[i], loop);
-		if (max_idle > 0)
-			curl_multi_setopt(fetch->shards[i].multi, CURLMOPT_MAXCONNECTS,
-				most > LONG_MAX ? LONG_MAX : (long)most);
-	}
+	if (max_idle > 0)
+		fetch_set_max_idle(fetch, max_idle);
 }
 
 static void open_direct(struct fetch *fetch, const struct fetch_options *options, uv_loop_t *loop)

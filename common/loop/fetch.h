@@ -58,6 +58,9 @@ typedef void (*fetch_callback)(void *arg, struct fetch_result *result);
 
 struct fetch *fetch_open(uv_loop_t *loop, const struct fetch_options *options);
 
+/* As max_idle_connections, which is not 0, from now on. */
+void fetch_set_max_idle(struct fetch *fetch, size_t max_idle_connections);
+
 /* Never NULL: a request that cannot even be made completes with FETCH_FAILED. Copies url; `method`
  * is a literal. */
 struct fetch_transfer *fetch_start(struct fetch *fetch, const struct fetch_request *request,

@@ -22,11 +22,15 @@ struct stamp {
 };
 
 struct fetch_client {
+	struct fetch_clients *clients;
 	const struct http_client_settings *settings;
 	struct fetch_material *material;
 	struct string_list files;
 	struct stamp *stamps;         /* of the files when they were read */
 	struct fetch_material *fresh; /* by the worker; NULL: nothing has changed */
+	bool is_given_up;             /* while the worker may look at it */
+	void (*on_freed)(void *arg);
+	void *freed_arg;
 	struct fetch_client *next;
 };
 
@@ -227,18 +231,42 @@ static void look(uv_work_t *work)
 
 static void finish_closing(struct fetch_clients *clients);
 
+/* The one that `link` points to. */
+static void free_client(struct fetch_client **link)
+{
+	struct fetch_client *client = *link;
+
+	*link = client->next;
+	fetch_material_unref(client->material);
+	fetch_material_unref(client->fresh);
+	string_list_free(&client->files);
+	free(client->stamps);
+	if (client->on_freed != NULL)
+		client->on_freed(client->freed_arg);
+	free(client);
+}
+
+static void take_fresh(struct fetch_client *client)
+{
+	if (client->fresh == NULL)
+		return;
+	fetch_material_unref(client->material);
+	client->material = client->fresh;
+	client->fresh = NULL;
+}
+
 static void on_looked(uv_work_t *work, int status)
 {
 	struct fetch_clients *clients = work->data;
 
 	(void)status;
 	clients->is_working = false;
-	for (struct fetch_client *at = clients->first; at != NULL; at = at->next) {
-		if (at->fresh == NULL)
-			continue;
-		fetch_material_unref(at->material);
-		at->material = at->fresh;
-		at->fresh = NULL;
+	for (struct fetch_client **link = &clients->first; *link != NULL;) {
+		take_fresh(*link);
+		if ((*link)->is_given_up)
+			free_client(link);
+		else
+			link = &(*link)->next;
 	}
 	if (clients->is_closing)
 		finish_closing(clients);
@@ -290,6 +318,7 @@ struct fetch_client *fetch_clients_add(
 	if (asks_for_nothing(settings))
 		return NULL;
 	client = xcalloc(1, sizeof(*client));
+	client->clients = clients;
 	client->settings = settings;
 	list_files(settings, &client->files);
 	client->stamps = xcalloc(client->files.count, sizeof(*client->stamps));
@@ -306,6 +335,24 @@ struct fetch_client *fetch_clients_add(
 	return client;
 }
 
+void fetch_client_free(struct fetch_client *client, void (*on_freed)(void *arg), void *arg)
+{
+	struct fetch_client **link;
+
+	if (client == NULL) {
+		on_freed(arg);
+		return;
+	}
+	client->on_freed = on_freed;
+	client->freed_arg = arg;
+	client->is_given_up = true;
+	if (client->clients->is_working)
+		return;
+	for (link = &client->clients->first; *link != client;)
+		link = &(*link)->next;
+	free_client(link);
+}
+
 struct fetch_clients *fetch_clients_new(void)
 {
 	return xcalloc(1, sizeof(struct fetch_clients));
@@ -313,19 +360,13 @@ struct fetch_clients *fetch_clients_new(void)
 
 static void finish_closing(struct fetch_clients *clients)
 {
-	struct fetch_client *client;
 	void (*on_closed)(void *) = clients->on_closed;
 	void *arg = clients->arg;
 
 	if (clients->is_working || clients->has_timer)
 		return;
-	while ((client = clients->first) != NULL) {
-		clients->first = client->next;
-		fetch_material_unref(client->material);
-		string_list_free(&client->files);
-		free(client->stamps);
-		free(client);
-	}
+	while (clients->first != NULL)
+		free_client(&clients->first);
 	free(clients);
 	on_closed(arg);
 }

@@ -33,6 +33,15 @@ struct request {
 	struct MHD_Connection *connection;
 	bool is_judged, is_judging, may_pass;
 	TAILQ_ENTRY(request) entry; /* while it is judged */
+	struct httpd_later *later;  /* its answer, if that comes later */
+};
+
+/* An answer that comes later. Freed when it came and was sent, or never will be. */
+struct httpd_later {
+	struct request *request; /* NULL once nobody waits for it */
+	struct httpd_response answer;
+	bool is_answered;
+	LIST_ENTRY(httpd_later) next;
 };
 
 struct httpd {
@@ -47,6 +56,7 @@ struct httpd {
 	uv_poll_t poll;
 	uv_timer_t timer;
 	int open_handles;
+	LIST_HEAD(, httpd_later) later;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 };
@@ -155,9 +165,67 @@ static void refuse(struct httpd_response *answer, bool path_is_known)
 	buf_append_str(&answer->body, path_is_known ? "method not allowed\n" : "not found\n");
 }
 
-static enum MHD_Result answer_route(struct httpd *httpd, struct MHD_Connection *connection,
-	const char *path, const char *method)
+struct httpd_later *httpd_defer(struct httpd_response *response)
 {
+	struct httpd_later *later = xcalloc(1, sizeof(*later));
+
+	response->later = later;
+	return later;
+}
+
+/* Nothing of the connection goes on until the answer is there. */
+static void suspend(struct request *request, struct httpd_later *later)
+{
+	request->later = later;
+	later->request = request;
+	LIST_INSERT_HEAD(&request->httpd->later, later, next);
+	MHD_suspend_connection(request->connection);
+}
+
+void httpd_answer(struct httpd_later *later, struct httpd_response *response)
+{
+	struct httpd *httpd;
+
+	if (later->request == NULL) {
+		buf_free(&response->body);
+		free(later);
+		return;
+	}
+	httpd = later->request->httpd;
+	later->answer = *response;
+	later->is_answered = true;
+	response->body = (struct buf){0};
+	MHD_resume_connection(later->request->connection);
+	uv_timer_start(&httpd->timer, on_timer, 0, 0);
+}
+
+/* Who has still to answer finds nobody then. */
+static void leave(struct httpd_later *later)
+{
+	LIST_REMOVE(later, next);
+	later->request->later = NULL;
+	later->request = NULL;
+	if (!later->is_answered)
+		return;
+	buf_free(&later->answer.body);
+	free(later);
+}
+
+static enum MHD_Result send_later(struct request *request)
+{
+	struct httpd_later *later = request->later;
+	enum MHD_Result result = MHD_NO;
+
+	if (later->is_answered)
+		result = send_answer(request->connection, &later->answer, NULL);
+	later->answer.body = (struct buf){0};
+	leave(later);
+	return result;
+}
+
+static enum MHD_Result answer_route(struct request *request, const char *path, const char *method)
+{
+	struct httpd *httpd = request->httpd;
 	struct httpd_response answer = {
 		.status = MHD_HTTP_OK, .content_type = DEFAULT_CONTENT_TYPE};
 	struct buf allow = {0};
@@ -168,7 +236,12 @@ static enum MHD_Result answer_route(struct httpd *httpd, struct MHD_Connection *
 		route->handle(httpd->arg, &answer);
 	else
 		refuse(&answer, allow.len > 0);
-	result = send_answer(connection, &answer, allow.len > 0 ? buf_cstr(&allow) : NULL);
+	if (answer.later != NULL) {
+		suspend(request, answer.later);
+		buf_free(&answer.body);
+		return MHD_YES;
+	}
+	result = send_answer(request->connection, &answer, allow.len > 0 ? buf_cstr(&allow) : NULL);
 	buf_free(&allow);
 	return result;
 }
@@ -233,7 +306,8 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 	(void)version;
 	(void)upload;
 	httpd->at_once_ms = 0; /* it gets somewhere */
-	/* Called once for the head, then for the body, which nobody here wants, then to answer. */
+	/* Called once for the head, then for the body, which nobody here wants, then to answer; and
+	 * once more where the answer came later. */
 	if (request == NULL) {
 		request = *context = xcalloc(1, sizeof(*request));
 		request->httpd = httpd;
@@ -244,19 +318,24 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		*upload_bytes = 0;
 		return MHD_YES;
 	}
+	if (request->later != NULL)
+		return send_later(request);
 	if (!judge(request))
 		return MHD_YES;
-	return request->may_pass ? answer_route(httpd, connection, path, method)
-				 : ask_who(connection);
+	return request->may_pass ? answer_route(request, path, method) : ask_who(connection);
 }
 
 static void on_request_done(void *arg, struct MHD_Connection *connection, void **context,
 	enum MHD_RequestTerminationCode code)
 {
+	struct request *request = *context;
+
 	(void)arg;
 	(void)connection;
 	(void)code;
-	free(*context);
+	if (request != NULL && request->later != NULL)
+		leave(request->later);
+	free(request);
 	*context = NULL;
 }
 
@@ -344,7 +423,7 @@ static void watch(struct httpd *httpd, uv_loop_t *loop)
 static struct MHD_Daemon *start_daemon(struct httpd *httpd, int fd)
 {
 	const char *cert = httpd->auth == NULL ? NULL : webauth_cert(httpd->auth);
-	unsigned flags = MHD_USE_EPOLL | MHD_USE_ERROR_LOG;
+	unsigned flags = MHD_USE_EPOLL | MHD_USE_ERROR_LOG | MHD_ALLOW_SUSPEND_RESUME;
 	struct MHD_OptionItem tls[] = {
 		{MHD_OPTION_HTTPS_MEM_CERT, 0, (void *)cert},
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, NULL},
@@ -352,8 +431,6 @@ static struct MHD_Daemon *start_daemon(struct httpd *httpd, int fd)
 		{MHD_OPTION_END, 0, NULL},
 	};
 
-	if (httpd->auth != NULL)
-		flags |= MHD_ALLOW_SUSPEND_RESUME;
 	if (cert != NULL) {
 		flags |= MHD_USE_TLS;
 		tls[1].ptr_value = (void *)webauth_key(httpd->auth);
@@ -408,6 +485,16 @@ int httpd_port(const struct httpd *httpd)
 	return httpd->port;
 }
 
+/* Connections must not be suspended when the server stops. */
+static void resume_all(struct httpd *httpd)
+{
+	struct httpd_later *later;
+
+	LIST_FOREACH (later, &httpd->later, next)
+		if (!later->is_answered)
+			MHD_resume_connection(later->request->connection);
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
 	struct httpd *httpd = handle->data;
@@ -415,7 +502,10 @@ static void on_handle_closed(uv_handle_t *handle)
 	if (--httpd->open_handles > 0)
 		return;
 	/* Only now: the poll handle watched its descriptor. */
+	resume_all(httpd);
 	MHD_stop_daemon(httpd->daemon);
+	while (!LIST_EMPTY(&httpd->later))
+		leave(LIST_FIRST(&httpd->later));
 	if (httpd->on_closed != NULL)
 		httpd->on_closed(httpd->closed_arg);
 	free(httpd);

@@ -3,8 +3,8 @@
 #define PS_COMMON_LOOP_HTTPD_H
 /*
  * The web server: libmicrohttpd driven from the loop through its epoll descriptor. Routes are a
- * table; handlers run on the loop thread and answer at once. It bounds connections and request
- * sizes. Loop thread.
+ * table; handlers run on the loop thread and answer at once, or say that the answer comes later. It
+ * bounds connections and request sizes. Loop thread.
  */
 #include "common/core/buf.h"
 #include "common/core/err.h"
@@ -13,11 +13,13 @@
 
 struct httpd;
 struct webauth;
+struct httpd_later;
 
 struct httpd_response {
-	int status;               /* 200 at the start */
-	const char *content_type; /* a literal; "text/plain; charset=utf-8" at the start */
-	struct buf body;          /* freed by the server */
+	int status;                /* 200 at the start */
+	const char *content_type;  /* a literal; "text/plain; charset=utf-8" at the start */
+	struct buf body;           /* freed by the server */
+	struct httpd_later *later; /* httpd.c's */
 };
 
 struct httpd_route {
@@ -39,6 +41,16 @@ struct httpd *httpd_open_secured(uv_loop_t *loop, const char *address, int port,
 	const struct httpd_route *routes, void *arg, struct webauth *auth,
 	struct err *err) MUST_CHECK;
 int httpd_port(const struct httpd *httpd);
+
+/*
+ * For a handler: the answer comes by httpd_answer, which must be called once, later, even after the
+ * server has been closed.
+ */
+struct httpd_later *httpd_defer(struct httpd_response *response);
+
+/* Takes the body of the response. */
+void httpd_answer(struct httpd_later *later, struct httpd_response *response);
+
 void httpd_close(struct httpd *httpd, void (*on_closed)(void *arg), void *arg);
 
 #endif

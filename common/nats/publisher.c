@@ -521,6 +521,13 @@ bool publisher_is_ready(const struct publisher *publisher, struct buf *why)
 	return readiness_get(&publisher->readiness, why);
 }
 
+void publisher_set_limits(
+	struct publisher *publisher, int64_t max_unacked, uint64_t max_message_bytes)
+{
+	publisher->options.max_unacked = max_unacked;
+	publisher->options.max_message_bytes = max_message_bytes;
+}
+
 size_t publisher_max_message_bytes(const struct publisher *publisher)
 {
 	size_t known = nats_link_max_payload(publisher->options.link);

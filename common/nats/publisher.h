@@ -54,6 +54,10 @@ bool publisher_is_ready(const struct publisher *publisher, struct buf *why);
 /* The largest message (headers and body) that can be stored, as far as known. */
 size_t publisher_max_message_bytes(const struct publisher *publisher);
 
+/* As in the options, from now on; what is unacked beyond a lower bound stays so. */
+void publisher_set_limits(
+	struct publisher *publisher, int64_t max_unacked, uint64_t max_message_bytes);
+
 /* Takes its own reference. Only while publisher_has_room. */
 void publisher_send(struct publisher *publisher, struct nats_outgoing *message, void *cookie);
 

@@ -10,6 +10,7 @@ struct stream_watch {
 	uint64_t request; /* 0 while nothing is asked */
 	void (*on_closed)(void *arg);
 	void *closed_arg;
+	char *stream;
 };
 
 static void on_timer(uv_timer_t *timer);
@@ -45,8 +46,7 @@ void stream_watch_now(struct stream_watch *watch)
 		return;
 	uv_timer_stop(&watch->timer);
 	watch->request = nats_api_request(watch->options.link,
-		nats_api_message(NULL, "$JS.API.STREAM.INFO.%s", watch->options.stream), on_reply,
-		watch);
+		nats_api_message(NULL, "$JS.API.STREAM.INFO.%s", watch->stream), on_reply, watch);
 }
 
 static void on_timer(uv_timer_t *timer)
@@ -59,6 +59,7 @@ struct stream_watch *stream_watch_open(uv_loop_t *loop, const struct stream_watc
 	struct stream_watch *watch = xcalloc(1, sizeof(*watch));
 
 	watch->options = *options;
+	watch->stream = xstrdup(options->stream);
 	uv_timer_init(loop, &watch->timer);
 	watch->timer.data = watch;
 	return watch;
@@ -69,6 +70,7 @@ static void on_timer_closed(uv_handle_t *handle)
 	struct stream_watch *watch = handle->data;
 
 	watch->on_closed(watch->closed_arg);
+	free(watch->stream);
 	free(watch);
 }
 

@@ -14,7 +14,7 @@ struct stream_watch;
 
 struct stream_watch_options {
 	struct nats_link *link;
-	const char *stream;  /* kept by reference */
+	const char *stream;  /* copied */
 	int64_t interval_ms; /* from one answer to the next question */
 	/* `info` is no error, and lives as long as the call. */
 	void (*on_info)(void *arg, const struct js_stream_info *info);

@@ -23,6 +23,7 @@ static const struct {
 	{"ignore_timestamps", WIRE_IGNORE_TIMESTAMPS},
 	{"strict", WIRE_STRICT},
 	{"allow_loop", WIRE_ALLOW_LOOP},
+	{"removed", WIRE_REMOVED},
 };
 
 static bool is_control(char c)

@@ -70,6 +70,7 @@ enum wire_flag {
 	WIRE_IGNORE_TIMESTAMPS = 1 << 1,
 	WIRE_STRICT = 1 << 2,
 	WIRE_ALLOW_LOOP = 1 << 3,
+	WIRE_REMOVED = 1 << 4, /* means something only where not up */
 };
 
 /* What the headers of one scrape say. */

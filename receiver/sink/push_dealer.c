@@ -341,7 +341,9 @@ static void on_taken(struct push_step *step, const struct fetch_result *result)
 	push_marks_forget(gateway->marks, step->claim->path);
 	end_claim(step, push_claims_release);
 	series_inc(metrics_series(gateway->context.metrics, RM_GROUPS_DELETED, gateway->base.name,
-		step->job->is_removal ? "silent" : "vanished"));
+		step->job->is_removal ? "silent"
+		: step->job->is_last  ? "removed"
+				      : "vanished"));
 }
 
 static void say_refused(

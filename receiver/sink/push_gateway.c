@@ -76,6 +76,18 @@ static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
 		push_dealer_pump(gateway);
 }
 
+static void set_settings(
+	struct sink *sink, const struct settings *settings, const struct push_gateway_settings *own)
+{
+	struct push_gateway *gateway = from_sink(sink);
+
+	gateway->context.settings = settings;
+	gateway->settings = own;
+	gateway->maker.settings = own;
+	gateway->health.settings = own;
+	push_dealer_pump(gateway);
+}
+
 static size_t running(const struct sink *sink)
 {
 	return from_sink(sink)->running;
@@ -138,6 +150,7 @@ static const struct sink_ops push_gateway_ops = {
 	.wake = wake,
 	.silent = silent,
 	.forget = forget,
+	.set_settings = set_settings,
 	.running = running,
 	.stop = stop,
 	.is_ready = is_ready,

@@ -8,7 +8,8 @@
  */
 #include "receiver/sink/sink.h"
 
-/* `settings` is kept by reference. Begins to read what the gateway holds. */
+/* `settings` is kept by reference until set_settings, its name for ever. Begins to read what the
+ * gateway holds. */
 struct sink *push_gateway_open(
 	const struct sink_context *context, const struct push_gateway_settings *settings);
 

@@ -420,6 +420,22 @@ static struct push_job *allocate(struct push_state *state, size_t steps)
 	return job;
 }
 
+/* Groups that are to outlive their targets say up 0 instead. */
+static bool is_last(const struct push_maker *maker, const struct frame *frame)
+{
+	return !frame->scrape.up && (frame->scrape.flags & WIRE_REMOVED) != 0 &&
+	       maker->settings->delete_stale;
+}
+
+static struct push_job *new_last(struct push_state *state)
+{
+	struct push_job *job = allocate(state, count_claims(state));
+
+	job->is_last = true;
+	add_deletes(job, UINT64_MAX);
+	return job;
+}
+
 struct push_job *push_job_new(
 	struct push_maker *maker, struct push_state *state, enum newest_outcome *outcome)
 {
@@ -432,6 +448,8 @@ struct push_job *push_job_new(
 	own = claim_own(maker, state, &pushed, outcome);
 	if (own == NULL)
 		return NULL;
+	if (is_last(maker, state->target->in_flight))
+		return new_last(state);
 	make_body(maker, state, &pushed, own, &body);
 	job = allocate(state, body.count + count_claims(state));
 	add_puts(maker, job, &body);

@@ -51,6 +51,7 @@ struct push_step {
 struct push_job {
 	struct push_state *state;
 	bool is_removal;
+	bool is_last; /* of a target that its poller has removed: deletes all, too */
 	struct push_step *steps;
 	size_t count;
 
@@ -70,7 +71,8 @@ struct push_job {
 bool push_may_log(struct push_maker *maker, const struct log_limit *limit);
 
 /*
- * The job for the target's frame in flight. NULL where the gateway is not to be touched, with what
+ * The job for the target's frame in flight: a last one deletes all, unless groups are to outlive
+ * their targets. NULL where the gateway is not to be touched, with what
  * is to become of the frame: its own group belongs to another, say, or shows what is newer. After
  * NEWEST_RETRY it has to wait for a deletion. At least one step.
  */

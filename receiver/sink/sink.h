@@ -18,8 +18,8 @@ struct sink_context {
 	uv_loop_t *loop;
 	struct metrics *metrics; /* ids in receiver/metrics.h */
 	struct codec *codec;
-	struct tally *tally; /* for what is counted by publisher */
-	const struct settings *settings;
+	struct tally *tally;             /* for what is counted by publisher */
+	const struct settings *settings; /* until set_settings */
 	struct newest *newest;
 };
 
@@ -37,6 +37,9 @@ struct sink_ops {
 	void (*sweep)(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms);
 	/* Free target->sink_state. */
 	void (*forget)(struct sink *sink, struct target *target);
+	/* Others, equal in what needs a restart; the sink's own are among them. */
+	void (*set_settings)(struct sink *sink, const struct settings *settings,
+		const struct push_gateway_settings *own);
 	/* Requests in flight. */
 	size_t (*running)(const struct sink *sink);
 	/* Begin nothing new. */

@@ -114,6 +114,12 @@ size_t publisher_max_message_bytes(const struct publisher *p)
 	return p->max_message_bytes;
 }
 
+void publisher_set_limits(struct publisher *p, int64_t max_unacked, uint64_t max_message_bytes)
+{
+	p->options.max_unacked = max_unacked;
+	p->options.max_message_bytes = max_message_bytes;
+}
+
 void publisher_send(struct publisher *p, struct nats_outgoing *message, void *cookie)
 {
 	assert_true(p->room > 0);

@@ -98,9 +98,9 @@ static void push_on_tick(uv_timer_t *tick)
 static inline void push_fixture_init(struct push_fixture *f)
 {
 	const struct newest_options options = {
-		.max_age_ms = 0,
-		.max_targets_per_publisher = 1000000,
-		.max_publisher_bytes = UINT64_MAX,
+		.limits.max_age_ms = 0,
+		.limits.max_targets_per_publisher = 1000000,
+		.limits.max_publisher_bytes = UINT64_MAX,
 		.on_ready = push_on_ready,
 		.on_silent = push_on_silent,
 		.on_forget = push_on_forget,

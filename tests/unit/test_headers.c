@@ -94,7 +94,8 @@ static void check_round_trip(const char *what, const struct wire_scrape *scrape)
 	assert_int_equal(headers.count, 0);
 }
 
-#define ALL_FLAGS (WIRE_HONOR_LABELS | WIRE_IGNORE_TIMESTAMPS | WIRE_STRICT | WIRE_ALLOW_LOOP)
+#define ALL_FLAGS                                                                                  \
+	(WIRE_HONOR_LABELS | WIRE_IGNORE_TIMESTAMPS | WIRE_STRICT | WIRE_ALLOW_LOOP | WIRE_REMOVED)
 
 static void test_round_trip(void **state)
 {
@@ -115,6 +116,7 @@ static void test_round_trip(void **state)
 		{"failed, UTF-8", {.up = false, .error = "h\xc3\xb4te \xf0\x9f\x98\x80"}},
 		{"failed for no reason", {.up = false, .error = "unknown"}},
 		{"all flags", {.up = true, .flags = ALL_FLAGS}},
+		{"the last", {.up = false, .error = "gone", .flags = WIRE_REMOVED}},
 		{"one flag", {.up = true, .flags = WIRE_ALLOW_LOOP}},
 		{"gzip", {.up = true, .encoding = ENCODING_GZIP}},
 		{"zstd", {.up = true, .encoding = ENCODING_ZSTD}},

@@ -26,6 +26,8 @@ struct scene {
 	uv_loop_t loop;
 	struct httpd *httpd;
 	int calls, closed;
+	struct httpd_later *later[64];
+	int later_count;
 	struct buf got; /* what the last read took */
 };
 
@@ -54,6 +56,21 @@ static void handle_big(void *arg, struct httpd_response *response)
 	response->body.len = BIG_BYTES;
 }
 
+static void handle_later(void *arg, struct httpd_response *response)
+{
+	struct scene *scene = arg;
+
+	scene->later[scene->later_count++] = httpd_defer(response);
+}
+
+static void answer_later(struct scene *scene, int at)
+{
+	struct httpd_response response = {.status = 201, .content_type = "text/plain"};
+
+	buf_append_str(&response.body, "at last\n");
+	httpd_answer(scene->later[at], &response);
+}
+
 static void handle_close(void *arg, struct httpd_response *response)
 {
 	struct scene *scene = arg;
@@ -69,6 +86,7 @@ static const struct httpd_route routes[] = {
 	{"GET", "/empty", handle_empty},
 	{"POST", "/reload", handle_hello},
 	{"GET", "/big", handle_big},
+	{"POST", "/later", handle_later},
 	{"GET", "/close", handle_close},
 	{NULL, NULL, NULL},
 };
@@ -594,9 +612,80 @@ static void test_close_inside_a_handler(void **state)
 	scene_close(&scene);
 }
 
+#define POST_LATER "POST /later HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+
+static void wait_for_later(struct scene *scene, int fd, int count)
+{
+	uint64_t end = clock_mono_ms() + WAIT_MS;
+
+	while (scene->later_count < count && clock_mono_ms() < end)
+		turn(scene, fd, POLLIN);
+	assert_int_equal(scene->later_count, count);
+}
+
+/* Others are served meanwhile, and the connection goes on afterwards. */
+static void test_answers_later(void **state)
+{
+	struct scene scene;
+	int fd, other;
+
+	(void)state;
+	scene_open(&scene);
+	fd = client(&scene);
+	other = client(&scene);
+	for (int i = 0; i < 3; i++) {
+		buf_clear(&scene.got);
+		say(&scene, fd, POST_LATER);
+		wait_for_later(&scene, fd, i + 1);
+		assert_false(take(&scene, fd, 1, 50));
+		assert_non_null(
+			strstr(answer_to(&scene, other, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"),
+				"hello\n"));
+		buf_clear(&scene.got);
+		answer_later(&scene, i);
+		while (!is_whole(&scene.got, true))
+			assert_true(take(&scene, fd, scene.got.len + 1, WAIT_MS));
+		assert_non_null(strstr(buf_cstr(&scene.got), "HTTP/1.1 201 "));
+		assert_non_null(strstr(buf_cstr(&scene.got), "\r\n\r\nat last\n"));
+	}
+	close(fd);
+	close(other);
+	scene_close(&scene);
+}
+
+/* The client is gone before its answer, or the server. */
+static void test_answers_nobody(void **state)
+{
+	struct scene scene;
+	int fd, other;
+
+	(void)state;
+	scene_open(&scene);
+	fd = client(&scene);
+	other = client(&scene);
+	say(&scene, fd, POST_LATER);
+	wait_for_later(&scene, fd, 1);
+	say(&scene, other, POST_LATER);
+	wait_for_later(&scene, other, 2);
+	close(fd);
+	for (int i = 0; i < 20; i++)
+		uv_run(&scene.loop, UV_RUN_NOWAIT);
+	answer_later(&scene, 0);
+	for (int i = 0; i < 20; i++)
+		uv_run(&scene.loop, UV_RUN_NOWAIT);
+	assert_non_null(
+		strstr(answer_to(&scene, client(&scene), "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n"),
+			"hello\n"));
+	scene_close(&scene);
+	answer_later(&scene, 1);
+	close(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_answers_later),
+		cmocka_unit_test(test_answers_nobody),
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_http_1_0_ends_the_connection),
 		cmocka_unit_test(test_pipelined),

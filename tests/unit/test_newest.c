@@ -84,17 +84,17 @@ static void open_newest(struct record *record, struct newest_options options)
 static void open_with(struct record *record, int64_t max_age_ms, int64_t max_targets,
 	void (*silent)(void *, struct target *))
 {
-	open_newest(record, (struct newest_options){.max_age_ms = max_age_ms,
-				    .max_targets_per_publisher = max_targets,
-				    .max_publisher_bytes = UINT64_MAX,
+	open_newest(record, (struct newest_options){.limits.max_age_ms = max_age_ms,
+				    .limits.max_targets_per_publisher = max_targets,
+				    .limits.max_publisher_bytes = UINT64_MAX,
 				    .on_silent = silent});
 }
 
 static void open_bounded(struct record *record, int64_t max_targets, uint64_t max_bytes)
 {
-	open_newest(record, (struct newest_options){.max_age_ms = MAX_AGE_MS,
-				    .max_targets_per_publisher = max_targets,
-				    .max_publisher_bytes = max_bytes,
+	open_newest(record, (struct newest_options){.limits.max_age_ms = MAX_AGE_MS,
+				    .limits.max_targets_per_publisher = max_targets,
+				    .limits.max_publisher_bytes = max_bytes,
 				    .on_silent = on_silent});
 }
 
@@ -614,9 +614,9 @@ static void test_in_flight_is_bounded_by_publisher(void **state)
 	struct target *first;
 
 	(void)state;
-	open_newest(&record, (struct newest_options){.max_targets_per_publisher = 10,
-				     .max_publisher_bytes = UINT64_MAX,
-				     .max_publisher_in_flight = 2,
+	open_newest(&record, (struct newest_options){.limits.max_targets_per_publisher = 10,
+				     .limits.max_publisher_bytes = UINT64_MAX,
+				     .limits.max_publisher_in_flight = 2,
 				     .on_silent = on_silent});
 	OFFER(&record, .instance = "a", .seq = 1);
 	OFFER(&record, .instance = "b", .seq = 2);

@@ -230,6 +230,76 @@ static void test_order_is_kept(void **state)
 	end(&scene);
 }
 
+static void push_last(struct scene *scene, int64_t time_ms)
+{
+	struct scrape *last = scrape_new_last(&scene->target, time_ms);
+
+	outbox_push(scene->outbox, &last);
+	turn_loop(scene);
+}
+
+/* It leaves behind what waits, and once the stream has it the keyframe is of no use. */
+static void test_last_message(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	open_deltas(&scene);
+	push_round(&scene, 0);
+	push_last(&scene, TIME_MS + 1);
+	assert_int_equal(publisher->sent_count, 1);
+	answer(&scene, 0, PUBLISH_ACKED, NULL);
+	assert_int_equal(publisher->sent_count, 3);
+	assert_header(2, "Ps-Flags: removed\n");
+	assert_header(2, "Ps-Up: 0\n");
+	assert_int_equal(publisher->sent[2]->body.len, 0);
+	assert_true(plain(&scene, PM_KEYFRAME_TARGETS) == 1);
+	answer(&scene, 1, PUBLISH_ACKED, NULL);
+	answer(&scene, 2, PUBLISH_ACKED, NULL);
+	assert_true(plain(&scene, PM_KEYFRAME_TARGETS) == 0);
+	assert_true(plain(&scene, PM_KEYFRAME_MEMORY) == 0);
+	/* The target is back. */
+	push_round(&scene, 2);
+	assert_true(is_keyframe(3));
+	answer(&scene, 3, PUBLISH_ACKED, NULL);
+	check_frame(&scene, 4, 2, 2);
+	end(&scene);
+}
+
+/* Away from deltas and back, with a keyframe on its way and one acknowledged. */
+static void test_other_settings(void **state)
+{
+	struct settings other;
+	struct scene scene;
+
+	(void)state;
+	open_deltas(&scene);
+	other = scene.settings;
+	other.compression = COMPRESSION_ZSTD;
+	push_round(&scene, 0);
+	assert_int_equal(publisher->sent_count, 1);
+	outbox_set_settings(scene.outbox, &other);
+	turn_loop(&scene);
+	check_frame(&scene, 1, 0, -1);
+	answer(&scene, 0, PUBLISH_ACKED, NULL);
+	push_round(&scene, 1);
+	check_frame(&scene, 2, 1, -1);
+	assert_true(plain(&scene, PM_KEYFRAME_MEMORY) == 0);
+	other.max_unacked = 3;
+	outbox_set_settings(scene.outbox, &scene.settings);
+	push_round(&scene, 2);
+	assert_true(is_keyframe(3));
+	answer(&scene, 3, PUBLISH_ACKED, NULL);
+	check_frame(&scene, 4, 2, 2);
+	push_round(&scene, 3);
+	check_frame(&scene, 5, 3, 2);
+	outbox_set_settings(scene.outbox, &other);
+	assert_int_equal(publisher->options.max_unacked, 3);
+	push_round(&scene, 4);
+	check_frame(&scene, 6, 4, -1);
+	end(&scene);
+}
+
 static void test_patience_ends(void **state)
 {
 	struct scene scene;
@@ -798,6 +868,8 @@ int main(void)
 		cmocka_unit_test(test_first),
 		cmocka_unit_test(test_what_a_target_compressed_is_its_keyframe),
 		cmocka_unit_test(test_order_is_kept),
+		cmocka_unit_test(test_last_message),
+		cmocka_unit_test(test_other_settings),
 		cmocka_unit_test(test_patience_ends),
 		cmocka_unit_test(test_renewal),
 		cmocka_unit_test(test_interval_by_default),

@@ -599,6 +599,122 @@ static void test_silent(void **state)
 	close_stub(t);
 }
 
+/* A last message: what comes before it, and what it leads to. */
+static void test_removed(void **state)
+{
+	static const struct {
+		const char *name;
+		struct push_frame before, last;
+		bool keeps_stale;
+		size_t deleted, groups; /* afterwards */
+		const char *put;        /* in the last PUT; NULL: the last request is a DELETE */
+		const char *reason;     /* of what was deleted */
+	} cases[] = {
+		{.name = "its group",
+			.before = {.instance = "a", .body = "x 1\n"},
+			.last = {.instance = "a",
+				.body = "",
+				.is_down = true,
+				.flags = WIRE_REMOVED},
+			.deleted = 1,
+			.reason = "removed"},
+		{.name = "all it holds",
+			.before = {.instance = "a",
+				.body = "x{job=\"j\"} 1\ny{job=\"k\"} 1\n",
+				.flags = WIRE_HONOR_LABELS},
+			.last = {.instance = "a",
+				.body = "",
+				.is_down = true,
+				.flags = WIRE_REMOVED | WIRE_HONOR_LABELS},
+			.deleted = 3,
+			.reason = "removed"},
+		{.name = "not another's",
+			.before = {.instance = "b", .body = "x 1\n"},
+			.last = {.instance = "a",
+				.body = "",
+				.is_down = true,
+				.flags = WIRE_REMOVED},
+			.deleted = 1,
+			.groups = 1,
+			.reason = "removed"},
+		{.name = "another publisher's path",
+			.before = {.instance = "a", .body = "x 1\n", .publisher = "dc2"},
+			.last = {.instance = "a",
+				.body = "",
+				.is_down = true,
+				.flags = WIRE_REMOVED},
+			.groups = 1,
+			.put = "x 1\n",
+			.reason = "removed"},
+		{.name = "of no meaning where up",
+			.before = {.instance = "a", .body = "x 1\n"},
+			.last = {.instance = "a", .body = "x 2\n", .flags = WIRE_REMOVED},
+			.groups = 1,
+			.put = "x 2\n",
+			.reason = "removed"},
+		{.name = "groups outlive targets",
+			.before = {.instance = "a", .body = "x 1\n"},
+			.last = {.instance = "a",
+				.body = "",
+				.is_down = true,
+				.flags = WIRE_REMOVED},
+			.keeps_stale = true,
+			.groups = 1,
+			.put = "\nup 0\n",
+			.reason = "removed"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct with_stub *t = open_stub();
+		const struct stub_request *last;
+		int deleted, groups;
+
+		t->f.gateway.delete_stale = !cases[i].keeps_stale;
+		push_offer(&t->f, cases[i].before);
+		WAIT(t->f.ended == 1);
+		push_offer(&t->f, cases[i].last);
+		WAIT(t->f.ended == 2);
+		deleted = push_count(&t->f, RM_GROUPS_DELETED, "sink", cases[i].reason);
+		groups = push_count(&t->f, RM_GROUPS, "sink", NULL);
+		last = request(t, t->stub.count - 1);
+		if (deleted != (int)cases[i].deleted || groups != (int)cases[i].groups ||
+			strcmp(last->method, cases[i].put == NULL ? "DELETE" : "PUT") != 0 ||
+			(cases[i].put != NULL && strstr(last->body, cases[i].put) == NULL))
+			fail_msg(
+				"%s: %d deleted, %d groups are left, the last request is %s %s\n%s",
+				cases[i].name, deleted, groups, last->method, last->path,
+				last->body);
+		assert_string_equal(buf_cstr(&t->f.acks), "1 2 ");
+		close_stub(t);
+	}
+}
+
+static void test_removed_and_back(void **state)
+{
+	struct with_stub *t = open_stub();
+
+	(void)state;
+	push_offer(&t->f, (struct push_frame){.instance = "a", .body = "x 1\n"});
+	WAIT(t->f.ended == 1);
+	push_offer(&t->f,
+		(struct push_frame){
+			.instance = "a", .body = "", .is_down = true, .flags = WIRE_REMOVED});
+	WAIT(t->f.ended == 2);
+	push_offer(&t->f, (struct push_frame){.instance = "a", .body = "x 3\n"});
+	WAIT(t->f.ended == 3);
+	expect_request(t, 2, "PUT", A, "x 3\n");
+	push_offer(&t->f,
+		(struct push_frame){
+			.instance = "a", .body = "", .is_down = true, .flags = WIRE_REMOVED});
+	WAIT(t->f.ended == 4);
+	assert_int_equal(newest_target_count(t->f.newest), 1);
+	push_sweep(&t->f, 2 * HOUR_MS);
+	WAIT(newest_target_count(t->f.newest) == 0);
+	assert_int_equal(t->stub.count, 4);
+	close_stub(t);
+}
+
 /* Once the stream is not heard as before, what is left of a deletion waits for another silence. */
 static void test_doubted_silence(void **state)
 {
@@ -902,6 +1018,8 @@ int main(void)
 		cmocka_unit_test(test_path_conflict),
 		cmocka_unit_test(test_honored_groups),
 		cmocka_unit_test(test_honored_group_refused),
+		cmocka_unit_test(test_removed),
+		cmocka_unit_test(test_removed_and_back),
 		cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_doubted_silence),
 		cmocka_unit_test(test_surveys_come_round),

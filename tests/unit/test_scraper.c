@@ -34,7 +34,7 @@ struct fetch_transfer {
 struct fetch {
 	uv_timer_t handle; /* something to close */
 	struct fetch_transfer *running[64];
-	size_t running_count, started;
+	size_t running_count, started, max_idle;
 	struct fetch_request last;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
@@ -55,6 +55,12 @@ struct fetch_client *fetch_client_new(
 	(void)owner;
 	(void)settings;
 	return NULL;
+}
+
+void fetch_client_free(struct fetch_client *client, void (*on_freed)(void *arg), void *arg)
+{
+	assert_null(client);
+	on_freed(arg);
 }
 
 struct fetch_transfer *fetch_start(
@@ -80,12 +86,27 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(f);
 }
 
+void fetch_set_max_idle(struct fetch *f, size_t max_idle_connections)
+{
+	f->max_idle = max_idle_connections;
+}
+
+void fetch_cancel(struct fetch_transfer *transfer)
+{
+	size_t at = 0;
+
+	while (fetch->running[at] != transfer)
+		assert_true(++at < fetch->running_count);
+	memmove(fetch->running + at, fetch->running + at + 1,
+		(--fetch->running_count - at) * sizeof(transfer));
+	free(transfer);
+}
+
 void fetch_close(struct fetch *f, void (*on_closed)(void *arg), void *arg)
 {
 	f->on_closed = on_closed;
 	f->closed_arg = arg;
-	while (f->running_count > 0)
-		free(f->running[--f->running_count]);
+	assert_int_equal(f->running_count, 0);
 	uv_close((uv_handle_t *)&f->handle, on_handle_closed);
 }
 
@@ -117,7 +138,7 @@ struct scene {
 	struct codec *codec;
 	struct scraper *scraper;
 	int64_t times_ms[1000]; /* of scrapes, in order of coming */
-	size_t scrapes, up, idle, closed;
+	size_t scrapes, up, last, idle, closed;
 };
 
 static void on_scrape(void *arg, struct scrape *scrape)
@@ -127,6 +148,7 @@ static void on_scrape(void *arg, struct scrape *scrape)
 	assert_true(scene->scrapes < ARRAY_LEN(scene->times_ms));
 	scene->times_ms[scene->scrapes++] = scrape->wire.time_ms;
 	scene->up += scrape->wire.up;
+	scene->last += scrape_is_last(scrape);
 	scrape_free(scrape);
 }
 
@@ -142,12 +164,13 @@ static void on_closed(void *arg)
 
 static void init_job(struct scene *scene)
 {
-	static const char *const headers[] = {"Accept: this", NULL};
+	static const char *const headers[] = {"Accept: this", "Accept-Encoding: gzip"};
 
 	scene->job_settings = (struct job_settings){
 		.name = (char *)"node", .scrape_interval_ms = INTERVAL_MS, .scrape_timeout_ms = 10};
 	scene->job.settings = &scene->job_settings;
 	scene->job.headers[0] = headers[0];
+	scene->job.headers[1] = headers[1];
 	scene->job.body_limit_bytes = 1234;
 	for (size_t i = 0; i < SCRAPE_OUTCOME_COUNT; i++)
 		scene->job.outcomes[i] =
@@ -164,6 +187,7 @@ static void init_target(struct scene *scene, size_t i)
 	scene->target_settings[i].instance = scene->instances[i];
 	scene->targets[i].job = &scene->job;
 	scene->targets[i].settings = &scene->target_settings[i];
+	buf_append_str(&scene->targets[i].subject, scene->instances[i]);
 	schedule_init(&scene->targets[i].schedule, slice_from(scene->instances[i]), SLICE(""),
 		INTERVAL_MS);
 }
@@ -201,6 +225,8 @@ static void scene_close(struct scene *scene)
 	assert_int_equal(uv_loop_close(&scene->loop), 0);
 	metrics_free(scene->metrics);
 	codec_free(scene->codec);
+	for (size_t i = 0; i < TARGETS; i++)
+		buf_free(&scene->targets[i].subject);
 }
 
 static bool run_until_started(struct scene *scene, size_t started)
@@ -381,9 +407,153 @@ static void test_without_targets(void **state)
 	scene_close(&scene);
 }
 
+/* -- other targets --------------------------------------------------------------------------- */
+
+/* Another list: each letter a target, '-' none; capital letters stand for changed ones. */
+struct replacement {
+	struct target_job jobs[2]; /* as it was, and changed */
+	struct job_settings changed_settings;
+	struct target_settings target_settings[TARGETS];
+	struct target targets[TARGETS];
+	struct target_list list;
+};
+
+static void replacement_init(struct replacement *to, const struct scene *scene, const char *letters)
+{
+	*to = (struct replacement){
+		.jobs = {scene->job, scene->job}, .changed_settings = scene->job_settings};
+	to->changed_settings.scrape_interval_ms = 2 * INTERVAL_MS;
+	to->jobs[1].settings = &to->changed_settings;
+	to->list.jobs = to->jobs;
+	to->list.job_count = ARRAY_LEN(to->jobs);
+	to->list.targets = to->targets;
+	for (const char *at = letters; *at != '\0'; at++) {
+		size_t number = (size_t)((*at | 0x20) - 'a');
+		struct target *target = &to->targets[to->list.target_count];
+		bool is_changed = *at < 'a';
+
+		if (*at == '-')
+			continue;
+		to->target_settings[to->list.target_count] = scene->target_settings[number];
+		*target = scene->targets[number];
+		target->job = &to->jobs[is_changed];
+		if (is_changed)
+			schedule_init(&target->schedule, buf_slice(&target->subject), SLICE(""),
+				2 * INTERVAL_MS);
+		target->settings = &to->target_settings[to->list.target_count++];
+	}
+}
+
+static void test_targets_are_replaced(void **state)
+{
+	static const struct {
+		const char *name, *letters;
+		size_t unchanged, added, removed, changed;
+	} cases[] = {
+		{"the same", "abc", 3, 0, 0, 0},
+		{"in another order", "cab", 3, 0, 0, 0},
+		{"one removed", "a-c", 2, 0, 1, 0},
+		{"all removed", "---", 0, 0, 3, 0},
+		{"one changed", "aBc", 2, 0, 0, 1},
+		{"all of it", "A-c", 1, 0, 1, 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct scraper_changes changes = {0};
+		struct replacement to;
+		struct scene scene;
+		bool is_right;
+
+		scene_open(&scene, TARGETS);
+		assert_true(run_until_started(&scene, TARGETS));
+		replacement_init(&to, &scene, cases[i].letters);
+		scraper_set_targets(scene.scraper, &to.list, &changes);
+		is_right = changes.unchanged == cases[i].unchanged &&
+			   changes.count[SCRAPER_ADDED] == cases[i].added &&
+			   changes.count[SCRAPER_REMOVED] == cases[i].removed &&
+			   changes.count[SCRAPER_CHANGED] == cases[i].changed &&
+			   scene.last == cases[i].removed &&
+			   fetch->running_count == TARGETS - cases[i].removed;
+		if (!is_right)
+			fail_msg("%s: %zu unchanged, %zu added, %zu removed, %zu changed, "
+				 "%zu last, %zu running",
+				cases[i].name, changes.unchanged, changes.count[SCRAPER_ADDED],
+				changes.count[SCRAPER_REMOVED], changes.count[SCRAPER_CHANGED],
+				scene.last, fetch->running_count);
+		while (fetch->running_count > 0)
+			complete(FETCH_DONE, 200);
+		assert_int_equal(scene.up, TARGETS - cases[i].removed);
+		scene_close(&scene);
+	}
+}
+
+/* Ten times per interval, and yet each moment of the grid is served once. */
+static void test_replacing_targets_moves_no_scrape(void **state)
+{
+	enum { ROUNDS = 20 };
+	struct replacement to[2];
+	struct scene scene;
+	uint64_t begin_ms, swapped_ms = 0, end_ms;
+	size_t at = 0, expected;
+
+	(void)state;
+	scene_open(&scene, 1);
+	replacement_init(&to[0], &scene, "a");
+	replacement_init(&to[1], &scene, "a");
+	assert_true(run_until_started(&scene, 1));
+	begin_ms = clock_mono_ms();
+	end_ms = begin_ms + ROUNDS * INTERVAL_MS;
+	while (clock_mono_ms() < end_ms) {
+		struct scraper_changes changes = {0};
+
+		uv_run(&scene.loop, UV_RUN_NOWAIT);
+		while (fetch->running_count > 0)
+			complete(FETCH_DONE, 200);
+		if (clock_mono_ms() - swapped_ms < INTERVAL_MS / 10)
+			continue;
+		swapped_ms = clock_mono_ms();
+		scraper_set_targets(scene.scraper, &to[at++ % 2].list, &changes);
+	}
+	expected = 1 + (size_t)(clock_mono_ms() - begin_ms) / INTERVAL_MS;
+	assert_true(at > ROUNDS);
+	/* Where the machine is busy for a whole interval, that one is left out. */
+	assert_in_range(fetch->started, expected * 3 / 4, expected + 1);
+	for (size_t i = 1; i < scene.scrapes; i++)
+		assert_true(scene.times_ms[i] - scene.times_ms[i - 1] > INTERVAL_MS / 2);
+	scene_close(&scene);
+}
+
+static void test_removed_and_added_again(void **state)
+{
+	struct scraper_changes changes = {0};
+	struct replacement none, again;
+	struct scene scene;
+	int64_t removed_ms;
+
+	(void)state;
+	scene_open(&scene, 1);
+	replacement_init(&none, &scene, "-");
+	replacement_init(&again, &scene, "a");
+	assert_true(run_until_started(&scene, 1));
+	scraper_set_targets(scene.scraper, &none.list, &changes);
+	assert_int_equal(scene.last, 1);
+	removed_ms = scene.times_ms[scene.scrapes - 1];
+	scraper_set_targets(scene.scraper, &again.list, &changes);
+	assert_int_equal(changes.count[SCRAPER_ADDED], 1);
+	assert_true(run_until_started(&scene, 2));
+	complete(FETCH_DONE, 200);
+	assert_int_equal(scene.up, 1);
+	assert_true(scene.times_ms[scene.scrapes - 1] != removed_ms);
+	scene_close(&scene);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_targets_are_replaced),
+		cmocka_unit_test(test_replacing_targets_moves_no_scrape),
+		cmocka_unit_test(test_removed_and_added_again),
 		cmocka_unit_test(test_every_target_in_turn),
 		cmocka_unit_test(test_request),
 		cmocka_unit_test(test_ends_before_the_next),

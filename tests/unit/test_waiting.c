@@ -54,9 +54,9 @@ static void on_clock_reset(void *arg, const struct frame *frame, int64_t step_ba
 static void open_setup(struct setup *setup, uint64_t max_bytes)
 {
 	const struct newest_options newest = {
-		.max_age_ms = MAX_AGE_MS,
-		.max_targets_per_publisher = 2,
-		.max_publisher_bytes = max_bytes,
+		.limits.max_age_ms = MAX_AGE_MS,
+		.limits.max_targets_per_publisher = 2,
+		.limits.max_publisher_bytes = max_bytes,
 		.on_ready = on_ready,
 		.on_silent = on_target,
 		.on_forget = on_target,
