@@ -22,3 +22,17 @@ const char *frame_fate_name(enum frame_fate fate)
 {
 	return fate_names[fate];
 }
+
+const char *frame_fate_words(enum frame_fate fate)
+{
+	static const char *const words[FATE_COUNT] = {
+		[FATE_OVER_BYTES] = "no room: max_publisher_bytes of the receiver",
+		[FATE_KEYFRAME_MISSING] = "the stream lacks the scrape's keyframe",
+		[FATE_KEYFRAME_DENIED] = "the receiver may not look up keyframes",
+		[FATE_KEYFRAME_CORRUPT] = "the scrape's keyframe cannot be read",
+		[FATE_KEYFRAME_TOO_LARGE] = "the scrape's keyframe exceeds max_scrape_bytes",
+		[FATE_KEYFRAME_FAILED] = "the scrape's keyframe could not be looked up",
+	};
+
+	return words[fate];
+}

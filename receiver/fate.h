@@ -23,4 +23,7 @@ enum frame_fate {
 };
 const char *frame_fate_name(enum frame_fate fate);
 
+/* What is said in place of a body that is not to be had; NULL for other fates. */
+const char *frame_fate_words(enum frame_fate fate);
+
 #endif

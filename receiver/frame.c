@@ -133,6 +133,17 @@ void frame_shed(struct frame *frame, enum frame_fate fate, const char *why)
 	frame->delivered_as = fate;
 }
 
+bool frame_is_before(const struct frame *a, const struct frame *b)
+{
+	return a->generation != b->generation ? a->generation < b->generation
+					      : a->stream_seq < b->stream_seq;
+}
+
+bool frame_is_last(const struct frame *frame)
+{
+	return !frame->scrape.up && (frame->scrape.flags & WIRE_REMOVED) != 0;
+}
+
 void frame_free(struct frame *frame)
 {
 	if (frame == NULL)

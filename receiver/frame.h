@@ -14,6 +14,7 @@
 #include <sys/queue.h>
 
 struct share;
+struct ordered_target;
 
 struct frame {
 	struct slice subject; /* the target's identity; into the message, or `own_subject` */
@@ -39,10 +40,11 @@ struct frame {
 	struct buf own_subject, own_body;
 	struct nats_incoming *incoming;
 
-	/* waiting.c's: */
-	TAILQ_ENTRY(frame) in_queue;
-	struct share *charged; /* meanwhile, to this */
+	TAILQ_ENTRY(frame) in_queue;   /* of waiting.c, then of ordered.c */
+	struct share *charged;         /* while waiting.c has it, to this */
+	struct ordered_target *target; /* whose it is, once ordered.c has it */
 };
+TAILQ_HEAD(frames, frame);
 
 enum frame_verdict {
 	FRAME_OK,
@@ -63,6 +65,12 @@ void frame_free(struct frame *frame);
 /* Drops its body: from then on it says that the target is down, and why. Once that is delivered, it
  * counts as `fate`. */
 void frame_shed(struct frame *frame, enum frame_fate fate, const char *why);
+
+/* It says that the target was removed from its poller's configuration: the last of it. */
+bool frame_is_last(const struct frame *frame);
+
+/* Whether `a` comes before `b` in the stream; durables made anew come later. */
+bool frame_is_before(const struct frame *a, const struct frame *b);
 
 /* Bytes that holding it costs, about; its keyframe in full, though others may share it. */
 size_t frame_bytes(const struct frame *frame);

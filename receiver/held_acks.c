@@ -51,6 +51,16 @@ struct held_ack *held_acks_take(
 	return ack;
 }
 
+struct held_ack *held_acks_find(struct held_acks *acks, const struct frame *frame)
+{
+	struct held_ack *ack;
+
+	TAILQ_FOREACH (ack, acks, next)
+		if (ack->generation == frame->generation && ack->seq == frame->stream_seq)
+			return ack;
+	return NULL;
+}
+
 void held_ack_free(struct held_ack *ack)
 {
 	buf_free(&ack->reply);

@@ -28,6 +28,9 @@ void held_acks_add(struct held_acks *acks, struct frame *frame);
 struct held_ack *held_acks_take(
 	struct held_acks *acks, const struct frame *undecided, const struct frame *another);
 
+/* The one of that message, or NULL. */
+struct held_ack *held_acks_find(struct held_acks *acks, const struct frame *frame);
+
 void held_ack_free(struct held_ack *ack);
 
 #endif

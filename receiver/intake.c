@@ -436,7 +436,8 @@ static struct waiting *open_waiting(struct intake *intake)
 	const struct waiting_options options = {
 		.keyframes = intake->options.keyframes,
 		.topic = slice_from(intake->options.settings->receiver_stream.topic),
-		.newest = intake->newest,
+		.taker = &newest_taker,
+		.taker_self = intake->newest,
 	};
 
 	return waiting_new(&options);
@@ -590,7 +591,7 @@ void intake_close(struct intake *intake, void (*on_closed)(void *arg), void *arg
 	intake->closed_arg = arg;
 	uv_timer_stop(&intake->sweep);
 	newest_each_unacked(intake->newest, give_back, intake);
-	waiting_each_unacked(intake->waiting, give_back, intake);
+	waiting_each_unacked(intake->waiting, UINT64_MAX, give_back, intake);
 	intake->open_parts = intake->source_count + 1;
 	for (size_t i = 0; i < intake->source_count; i++) {
 		struct source *source = &intake->sources[i];

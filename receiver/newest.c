@@ -35,8 +35,8 @@ struct newest *newest_new(const struct newest_options *options)
 void newest_set_limits(struct newest *newest, const struct newest_limits *limits)
 {
 	newest->options.limits = *limits;
-	newest->shares.max_bytes = limits->max_publisher_bytes;
-	newest->shares.max_in_flight = limits->max_publisher_in_flight;
+	shares_set_limits(
+		&newest->shares, limits->max_publisher_bytes, limits->max_publisher_in_flight);
 }
 
 /* Sends the acknowledgements that nothing undecided precedes. */
@@ -199,45 +199,14 @@ static void replace_reply(
 	frame_free(frame);
 }
 
-/*
- * Whether it came before, or was passed over. Sequences of two generations cannot be compared; the
- * times at which the stream stored the messages can. Of some targets nothing was taken yet.
- */
-static bool was_seen(const struct target *target, const struct frame *frame)
-{
-	if (target->newest_seq == 0)
-		return false;
-	return frame->generation == target->generation
-		       ? frame->stream_seq <= target->newest_seq
-		       : frame->stored_ms <= target->newest_stored_ms;
-}
-
-/*
- * Whether a frame with an older time than the newest is merely late. A stream that was made anew
- * may be filled again with what is as old as max_age, which is no clock reset either.
- */
-static bool is_late(
-	const struct newest *newest, const struct target *target, const struct frame *frame)
-{
-	int64_t step_back_ms = target->newest_time_ms - frame->scrape.time_ms;
-	bool is_anew = frame->generation != target->generation;
-
-	return step_back_ms > 0 &&
-	       step_back_ms <= freshness_reset_bound_ms(frame->scrape.interval_ms,
-				       is_anew ? newest->options.limits.max_age_ms : 0);
-}
-
 /* A frame whose place in the order makes it the target's newest. */
 static void become_newest(struct newest *newest, struct target *target, struct frame *frame)
 {
-	int64_t step_back_ms = target->newest_time_ms - frame->scrape.time_ms;
+	int64_t step_back_ms = place_step_back_ms(&target->place, frame);
 
-	if (target->newest_time_ms != 0 && step_back_ms > 0)
+	if (step_back_ms > 0)
 		newest->options.on_clock_reset(newest->options.arg, frame, step_back_ms);
-	target->generation = frame->generation;
-	target->newest_seq = frame->stream_seq;
-	target->newest_stored_ms = frame->stored_ms;
-	target->newest_time_ms = frame->scrape.time_ms;
+	place_move(&target->place, frame);
 	target->taken_from_ms = target->heard_from_ms = frame->age_from_ms;
 	target->interval_ms = frame->scrape.interval_ms;
 	target->is_silent = false;
@@ -310,19 +279,10 @@ static void note_heard(struct target *target, const struct frame *frame)
 static bool take_without_body(struct newest *newest, struct target *target, struct frame *frame,
 	enum frame_fate fate, int64_t now_ms)
 {
-	static const char *const reasons[FATE_COUNT] = {
-		[FATE_OVER_BYTES] = "no room: max_publisher_bytes of the receiver",
-		[FATE_KEYFRAME_MISSING] = "the stream lacks the scrape's keyframe",
-		[FATE_KEYFRAME_DENIED] = "the receiver may not look up keyframes",
-		[FATE_KEYFRAME_CORRUPT] = "the scrape's keyframe cannot be read",
-		[FATE_KEYFRAME_TOO_LARGE] = "the scrape's keyframe exceeds max_scrape_bytes",
-		[FATE_KEYFRAME_FAILED] = "the scrape's keyframe could not be looked up",
-	};
-
 	if (target->waiting != NULL || target->in_flight != NULL ||
 		now_ms - target->taken_from_ms <= newest_silence_bound_ms(newest, target))
 		return false;
-	frame_shed(frame, fate, reasons[fate]);
+	frame_shed(frame, fate, frame_fate_words(fate));
 	if (!has_room_instead(newest, target, frame))
 		return false;
 	become_newest(newest, target, frame);
@@ -364,11 +324,13 @@ static struct target *find_target(const struct newest *newest, const struct fram
 static enum frame_fate judge(const struct newest *newest, const struct target *target,
 	const struct frame *frame, int64_t now_ms)
 {
-	if (was_seen(target, frame))
+	if (place_has_passed(&target->place, frame))
 		return FATE_REDELIVERED;
 	if (newest_is_stale(newest, frame, now_ms))
 		return FATE_STALE;
-	return is_late(newest, target, frame) ? FATE_OUT_OF_ORDER : FATE_COUNT;
+	return place_is_late(&target->place, frame, newest->options.limits.max_age_ms)
+		       ? FATE_OUT_OF_ORDER
+		       : FATE_COUNT;
 }
 
 static void offer_to(
@@ -571,3 +533,30 @@ void newest_free(struct newest *newest)
 		free_target(newest, target);
 	free(newest);
 }
+
+static bool taker_wants(void *self, const struct frame *frame, int64_t now_ms)
+{
+	return newest_wants(self, frame, now_ms);
+}
+
+static void taker_offer(void *self, struct frame *frame, int64_t now_ms)
+{
+	newest_offer(self, frame, now_ms);
+}
+
+static void taker_drop(void *self, struct frame *frame, enum frame_fate fate, int64_t now_ms)
+{
+	newest_drop(self, frame, fate, now_ms);
+}
+
+static struct shares *taker_shares(void *self)
+{
+	return newest_shares(self);
+}
+
+const struct taker newest_taker = {
+	.wants = taker_wants,
+	.offer = taker_offer,
+	.drop = taker_drop,
+	.shares = taker_shares,
+};

@@ -14,7 +14,9 @@
  */
 #include "receiver/fate.h"
 #include "receiver/held_acks.h"
+#include "receiver/place.h"
 #include "receiver/shares.h"
+#include "receiver/taker.h"
 
 struct newest;
 
@@ -30,8 +32,8 @@ struct target {
 	size_t bytes, sink_bytes; /* charged to it, frames apart */
 	char *subject;
 	size_t subject_len;
-	uint64_t generation, newest_seq;
-	int64_t newest_stored_ms, newest_time_ms, interval_ms;
+	struct place place;
+	int64_t interval_ms;
 	int64_t taken_from_ms; /* age_from_ms of the newest frame that was taken */
 	int64_t heard_from_ms; /* and of the newest that came, taken or not */
 	struct held_acks acks; /* decided, waiting for an earlier one that is not */
@@ -70,6 +72,9 @@ struct newest *newest_new(const struct newest_options *options);
 
 /* What is held beyond a lower limit stays. */
 void newest_set_limits(struct newest *newest, const struct newest_limits *limits);
+
+/* The three below for whoever brings frames; `self` is a struct newest. */
+extern const struct taker newest_taker;
 
 /*
  * Takes the frame. `now_ms` is the wall clock. One without a reply (of a lookback) is not acked;

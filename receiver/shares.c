@@ -16,6 +16,15 @@ void shares_init(struct shares *shares, uint64_t max_publisher_bytes, size_t max
 	TAILQ_INIT(&shares->turns);
 }
 
+void shares_set_limits(struct shares *shares, uint64_t max_publisher_bytes, size_t max_in_flight)
+{
+	shares->max_bytes = max_publisher_bytes;
+	shares->max_in_flight = max_in_flight;
+	shares->over = 0;
+	for (struct share *share = shares->by_name; share != NULL; share = share->by_name.next)
+		shares->over += share->bytes > shares->max_bytes;
+}
+
 /*
  * All envelopes have one in common, as anybody who may send them can name any publisher; no name is
  * empty or has a NUL.
@@ -67,6 +76,8 @@ void shares_put(struct shares *shares, struct share *share)
 
 void shares_charge(struct shares *shares, struct share *share, size_t bytes)
 {
+	shares->over +=
+		share->bytes <= shares->max_bytes && share->bytes + bytes > shares->max_bytes;
 	share->bytes += bytes;
 	shares->held_bytes += bytes;
 }
@@ -74,17 +85,37 @@ void shares_charge(struct shares *shares, struct share *share, size_t bytes)
 void shares_discharge(struct shares *shares, struct share *share, size_t bytes)
 {
 	assert(share->bytes >= bytes);
+	shares->over -=
+		share->bytes > shares->max_bytes && share->bytes - bytes <= shares->max_bytes;
 	share->bytes -= bytes;
 	shares->held_bytes -= bytes;
+}
+
+static size_t max_of_all(const struct shares *shares)
+{
+	return shares->max_bytes > SIZE_MAX / TOTAL_SHARES ? SIZE_MAX
+							   : shares->max_bytes * TOTAL_SHARES;
+}
+
+bool shares_are_full(const struct shares *shares)
+{
+	return shares->over > 0 || shares->held_bytes > max_of_all(shares);
+}
+
+const struct share *shares_find(const struct shares *shares, struct slice publisher)
+{
+	const struct share *share;
+
+	HASH_FIND(by_name, shares->by_name, publisher.ptr, publisher.len, share);
+	return share;
 }
 
 /* Once all of them hold more than the whole may, each has an equal part of it. */
 bool shares_have_room(const struct shares *shares, const struct share *share, size_t bytes)
 {
-	size_t one = shares->max_bytes;
-	size_t all = one > SIZE_MAX / TOTAL_SHARES ? SIZE_MAX : one * TOTAL_SHARES;
+	size_t all = max_of_all(shares);
 
-	if (share->bytes + bytes > one)
+	if (share->bytes + bytes > shares->max_bytes)
 		return false;
 	return shares->held_bytes + bytes <= all ||
 	       share->bytes + bytes <= all / shares_count(shares);

@@ -44,10 +44,14 @@ struct shares {
 	size_t max_bytes;             /* of one */
 	size_t max_in_flight;         /* of one; 0: any number */
 	size_t held_bytes, held_acks; /* of all */
+	size_t over;                  /* shares that hold more than one may */
 	struct log_limit crowded;
 };
 
 void shares_init(struct shares *shares, uint64_t max_publisher_bytes, size_t max_in_flight);
+
+/* Others; what is held beyond them stays. */
+void shares_set_limits(struct shares *shares, uint64_t max_publisher_bytes, size_t max_in_flight);
 
 /*
  * The publisher's share, made if it has none. `is_claim`: anybody could have named that publisher;
@@ -64,6 +68,12 @@ void shares_discharge(struct shares *shares, struct share *share, size_t bytes);
 
 /* Whether so many bytes more may be charged to it. */
 bool shares_have_room(const struct shares *shares, const struct share *share, size_t bytes);
+
+/* Whether a publisher holds more than it may, or all of them do: charged without having asked. */
+bool shares_are_full(const struct shares *shares);
+
+/* The publisher's share, NULL if it has none. */
+const struct share *shares_find(const struct shares *shares, struct slice publisher);
 
 /* Queues it behind the others of its share, or takes it off. */
 void shares_set_ready(struct shares *shares, struct share_turn *turn, bool is_ready);

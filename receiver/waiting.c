@@ -14,7 +14,8 @@
 struct queue {
 	struct keyframe_wait wait;
 	struct waiting *waiting;
-	TAILQ_HEAD(, frame) frames;
+	struct frames frames;
+	bool is_stalled; /* awaits nothing, until the next sweep */
 	UT_hash_handle by_subject;
 	size_t subject_len;
 	char subject[];
@@ -56,15 +57,32 @@ static enum frame_fate fate_of(enum keyframe_verdict verdict)
 	return fates[verdict];
 }
 
+static struct shares *shares_of(const struct waiting *waiting)
+{
+	return waiting->options.taker->shares(waiting->options.taker_self);
+}
+
+static void drop(struct waiting *waiting, struct frame *frame, enum frame_fate fate)
+{
+	waiting->options.taker->drop(waiting->options.taker_self, frame, fate, clock_wall_ms());
+}
+
+/* It cannot be asked for at present: the stream may have it all the same. */
+static bool is_to_be_had_later(const struct waiting *waiting, enum keyframe_verdict verdict)
+{
+	return waiting->options.taker->takes_all &&
+	       (verdict == KEYFRAME_DENIED || verdict == KEYFRAME_FAILED);
+}
+
 /* The frame's keyframe is there (the reference is taken), is not needed, or will not come. */
 static void pass_on(struct waiting *waiting, struct frame *frame, enum keyframe_verdict verdict,
 	struct keyframe *keyframe)
 {
 	frame->keyframe = keyframe;
 	if (verdict == KEYFRAME_HERE)
-		newest_offer(waiting->options.newest, frame, clock_wall_ms());
+		waiting->options.taker->offer(waiting->options.taker_self, frame, clock_wall_ms());
 	else
-		newest_drop(waiting->options.newest, frame, fate_of(verdict), clock_wall_ms());
+		drop(waiting, frame, fate_of(verdict));
 }
 
 /* What is of no use whatever its keyframe says goes on without it, to be counted as what it is. */
@@ -73,7 +91,7 @@ static enum keyframe_verdict look(
 {
 	*keyframe = NULL;
 	if (!frame_needs_keyframe(frame) ||
-		!newest_wants(waiting->options.newest, frame, clock_wall_ms()))
+		!waiting->options.taker->wants(waiting->options.taker_self, frame, clock_wall_ms()))
 		return KEYFRAME_HERE;
 	return keyframe_store_find(waiting->options.keyframes, key_of(waiting, frame), keyframe);
 }
@@ -97,10 +115,10 @@ static size_t cost(const struct frame *frame)
 /* False where its publisher may not hold more. */
 static bool charge(struct waiting *waiting, struct frame *frame)
 {
-	struct shares *shares = newest_shares(waiting->options.newest);
+	struct shares *shares = shares_of(waiting);
 	struct share *share = shares_get(shares, frame->publisher, frame->is_legacy);
 
-	if (!shares_have_room(shares, share, cost(frame))) {
+	if (!waiting->options.taker->takes_all && !shares_have_room(shares, share, cost(frame))) {
 		shares_put(shares, share);
 		return false;
 	}
@@ -117,7 +135,7 @@ static void append(struct queue *queue, struct frame *frame)
 
 static struct frame *take_first(struct queue *queue)
 {
-	struct shares *shares = newest_shares(queue->waiting->options.newest);
+	struct shares *shares = shares_of(queue->waiting);
 	struct frame *frame = TAILQ_FIRST(&queue->frames);
 
 	TAILQ_REMOVE(&queue->frames, frame, in_queue);
@@ -142,16 +160,19 @@ static void free_queue(struct queue *queue)
 	free(queue);
 }
 
-static void on_verdict(
-	struct keyframe_wait *wait, enum keyframe_verdict verdict, struct keyframe *keyframe)
+/* Passes on what lacks nothing more; frees a queue that is empty then. */
+static void go_on(struct queue *queue)
 {
-	struct queue *queue = container_of(wait, struct queue, wait);
 	struct waiting *waiting = queue->waiting;
+	struct keyframe *keyframe;
 
-	keyframe = verdict == KEYFRAME_HERE ? keyframe_ref(keyframe) : NULL;
-	pass_on(waiting, take_first(queue), verdict, keyframe);
 	while (!TAILQ_EMPTY(&queue->frames)) {
-		verdict = look(waiting, TAILQ_FIRST(&queue->frames), &keyframe);
+		enum keyframe_verdict verdict =
+			look(waiting, TAILQ_FIRST(&queue->frames), &keyframe);
+
+		queue->is_stalled = is_to_be_had_later(waiting, verdict);
+		if (queue->is_stalled)
+			return;
 		if (verdict == KEYFRAME_AWAITED) {
 			await_first(queue);
 			return;
@@ -159,6 +180,21 @@ static void on_verdict(
 		pass_on(waiting, take_first(queue), verdict, keyframe);
 	}
 	free_queue(queue);
+}
+
+static void on_verdict(
+	struct keyframe_wait *wait, enum keyframe_verdict verdict, struct keyframe *keyframe)
+{
+	struct queue *queue = container_of(wait, struct queue, wait);
+	struct waiting *waiting = queue->waiting;
+
+	if (is_to_be_had_later(waiting, verdict)) {
+		queue->is_stalled = true;
+		return;
+	}
+	keyframe = verdict == KEYFRAME_HERE ? keyframe_ref(keyframe) : NULL;
+	pass_on(waiting, take_first(queue), verdict, keyframe);
+	go_on(queue);
 }
 
 static struct queue *add_queue(struct waiting *waiting, struct slice subject)
@@ -181,17 +217,30 @@ void waiting_offer(struct waiting *waiting, struct frame *frame)
 	enum keyframe_verdict verdict =
 		queue != NULL ? KEYFRAME_AWAITED : look(waiting, frame, &keyframe);
 
-	if (verdict != KEYFRAME_AWAITED) {
+	bool is_stalled = is_to_be_had_later(waiting, verdict);
+
+	if (verdict != KEYFRAME_AWAITED && !is_stalled) {
 		pass_on(waiting, frame, verdict, keyframe);
 	} else if (!charge(waiting, frame)) {
-		newest_drop(waiting->options.newest, frame, FATE_OVER_BYTES, clock_wall_ms());
+		drop(waiting, frame, FATE_OVER_BYTES);
 	} else if (queue != NULL) {
 		append(queue, frame);
 	} else {
 		queue = add_queue(waiting, frame->subject);
 		append(queue, frame);
-		await_first(queue);
+		queue->is_stalled = is_stalled;
+		if (!is_stalled)
+			await_first(queue);
 	}
+}
+
+void waiting_sweep(struct waiting *waiting)
+{
+	struct queue *queue, *next;
+
+	HASH_ITER (by_subject, waiting->queues, queue, next)
+		if (queue->is_stalled)
+			go_on(queue);
 }
 
 size_t waiting_count(const struct waiting *waiting)
@@ -199,14 +248,14 @@ size_t waiting_count(const struct waiting *waiting)
 	return waiting->count;
 }
 
-void waiting_each_unacked(
-	const struct waiting *waiting, void (*visit)(void *arg, struct slice reply), void *arg)
+void waiting_each_unacked(const struct waiting *waiting, uint64_t arrived_us,
+	void (*visit)(void *arg, struct slice reply), void *arg)
 {
 	const struct frame *frame;
 
 	for (struct queue *queue = waiting->queues; queue != NULL; queue = queue->by_subject.next)
 		TAILQ_FOREACH (frame, &queue->frames, in_queue)
-			if (frame->reply.len > 0)
+			if (frame->reply.len > 0 && frame->arrived_us < arrived_us)
 				visit(arg, buf_slice(&frame->reply));
 }
 

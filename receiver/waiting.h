@@ -9,28 +9,33 @@
  */
 #include "receiver/frame.h"
 #include "receiver/keyframe_store.h"
-#include "receiver/newest.h"
+#include "receiver/taker.h"
 
 struct waiting;
 
 struct waiting_options {
 	struct keyframe_store *keyframes;
-	struct slice topic;    /* kept by reference */
-	struct newest *newest; /* it judges and takes them, or ends them */
+	struct slice topic;        /* kept by reference */
+	const struct taker *taker; /* it judges and takes them, or ends them */
+	void *taker_self;
 };
 
 struct waiting *waiting_new(const struct waiting_options *options);
 
-/* Takes the frame: on to newest, now or later. */
+/* Takes the frame: on to the taker, now or later. */
 void waiting_offer(struct waiting *waiting, struct frame *frame);
 
 size_t waiting_count(const struct waiting *waiting);
 
-/* As newest_each_unacked, for what waits here. */
-void waiting_each_unacked(
-	const struct waiting *waiting, void (*visit)(void *arg, struct slice reply), void *arg);
+/* Every second or so, where the taker takes all: looks again for keyframes that could not be asked
+ * for. */
+void waiting_sweep(struct waiting *waiting);
 
-/* Frames are freed, not acked. Before its newest and its keyframes. */
+/* Calls `visit` with the reply of every frame that waits here and came before `arrived_us`. */
+void waiting_each_unacked(const struct waiting *waiting, uint64_t arrived_us,
+	void (*visit)(void *arg, struct slice reply), void *arg);
+
+/* Frames are freed, not acked. Before its taker and its keyframes. */
 void waiting_free(struct waiting *waiting);
 
 #endif

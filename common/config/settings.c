@@ -74,49 +74,11 @@ void settings_reconcile(const struct settings *current, struct settings *fresh,
 	config_reconcile(&settings_table, &options, current, fresh);
 }
 
-char *settings_durable_name(
-	const struct stream_settings *stream, const char *sink, const char *suffix_or_null)
-{
-	if (suffix_or_null == NULL)
-		return xasprintf("%s_%s", stream->client_id, sink);
-	return xasprintf("%s_%s_%s", stream->client_id, sink, suffix_or_null);
-}
-
-static void add_durable(const struct stream_settings *stream, const char *sink, const char *suffix,
-	struct string_list *out)
-{
-	char *name = settings_durable_name(stream, sink, suffix);
-
-	string_list_add(out, slice_from(name));
-	free(name);
-}
-
 /* Appends the token of a name that has passed check_name. */
 static void append_token(const char *name, struct buf *out)
 {
 	if (wire_escape(slice_from(name), out) != 0)
 		buf_append_str(out, "?");
-}
-
-void settings_durables(const struct settings *settings, struct string_list *out)
-{
-	const struct stream_settings *stream = &settings->receiver_stream;
-
-	for (size_t i = 0; i < settings->push_gateway_count; i++) {
-		const char *sink = settings->push_gateways[i].name;
-
-		for (size_t k = 0; k < stream->filter.count; k++) {
-			struct buf token = {0};
-
-			append_token(stream->filter.items[k], &token);
-			add_durable(stream, sink, buf_cstr(&token), out);
-			buf_free(&token);
-		}
-		if (stream->filter.count == 0)
-			add_durable(stream, sink, NULL, out);
-		if (stream->legacy)
-			add_durable(stream, sink, "legacy", out);
-	}
 }
 
 static void describe_urls(const struct stream_settings *stream, struct buf *out)
@@ -188,18 +150,6 @@ static void describe_subjects(const struct stream_settings *stream, struct buf *
 	buf_append_char(out, '\n');
 }
 
-static void describe_gateway(const struct push_gateway_settings *gateway, struct buf *out)
-{
-	char *url = url_redact(gateway->url);
-
-	buf_appendf(out, "  sink %s: Push Gateway %s, %" PRId64 " at once, timeout ", gateway->name,
-		url, gateway->concurrency);
-	units_format_duration(gateway->timeout_ms, out);
-	buf_appendf(out, "%s%s\n", gateway->publisher_label ? ", with publisher_label" : "",
-		gateway->delete_stale ? "" : ", keeps stale groups");
-	free(url);
-}
-
 static void describe_receiver(const struct settings *settings, struct buf *out)
 {
 	const struct stream_settings *stream = &settings->receiver_stream;
@@ -214,8 +164,11 @@ static void describe_receiver(const struct settings *settings, struct buf *out)
 	if (settings->max_age_ms != 0)
 		units_format_duration(settings->max_age_ms, out);
 	buf_append_char(out, '\n');
-	for (size_t i = 0; i < settings->push_gateway_count; i++)
-		describe_gateway(&settings->push_gateways[i], out);
+	for (size_t i = 0; i < settings_sink_count(settings); i++) {
+		struct settings_sink sink = settings_sink_at(settings, i);
+
+		settings_describe_sink(&sink, out);
+	}
 	for (size_t i = 0; i < durables.count; i++)
 		buf_appendf(out, "  durable %s\n", durables.items[i]);
 	string_list_free(&durables);

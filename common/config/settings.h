@@ -121,6 +121,12 @@ struct push_gateway_settings {
 	struct http_client_settings http;
 };
 
+/* Each with a list in struct settings and a row in settings_sinks.c. */
+enum settings_sink_kind {
+	SINK_PUSH_GATEWAY,
+	SINK_KIND_COUNT,
+};
+
 /* A query parameter: one name, its values in order. */
 struct param_settings {
 	char *name;
@@ -260,13 +266,23 @@ void settings_nats_tls(const struct settings *settings, const struct stream_sett
 	struct nats_tls *tls);
 void settings_nats_tls_fini(struct nats_tls *tls);
 
+/* All sinks of the receiver, kind by kind. What is borrowed is so from the settings. */
+struct settings_sink {
+	enum settings_sink_kind kind;
+	const char *name;
+	struct yaml_position position;
+	const void *own; /* a struct <kind>_settings */
+};
+size_t settings_sink_count(const struct settings *settings);
+struct settings_sink settings_sink_at(const struct settings *settings, size_t index);
+
 /* The durable's name of a sink: <client_id>_<sink>, or <client_id>_<sink>_<suffix>, where the
  * suffix is "legacy" or the token (wire_escape) of a publisher. To be freed by the caller. */
 char *settings_durable_name(const struct stream_settings *stream, const char *sink,
 	const char *suffix_or_null) MUST_CHECK;
 
-/* Adds the durables of all sinks: one for each publisher of `filter`, or one for all, and one more
- * for the original's format where that is on. */
+/* Adds the durables of all sinks that have any: one for each publisher of `filter`, or one for all,
+ * and one more for the original's format where that is on. */
 void settings_durables(const struct settings *settings, struct string_list *out);
 
 /* A page for people: every key with its type, default and help, from the table. */

@@ -176,18 +176,15 @@ static void check_job_names(struct config *config, const struct settings *settin
 
 static void settle_sinks(struct config *config, struct settings *settings)
 {
-	size_t count = settings->push_gateway_count;
+	size_t count = settings_sink_count(settings);
 	struct seen_name *names = xcalloc(count, sizeof(*names)), *seen = NULL;
 
+	settings_name_sinks(settings);
 	for (size_t i = 0; i < count; i++) {
-		struct push_gateway_settings *gateway = &settings->push_gateways[i];
+		struct settings_sink sink = settings_sink_at(settings, i);
 
-		if (gateway->name == NULL && i == 0)
-			gateway->name = xstrdup("push_gateway");
-		else if (gateway->name == NULL)
-			gateway->name = xasprintf("push_gateway_%zu", i + 1);
-		names[i].name = gateway->name;
-		names[i].position = gateway->position;
+		names[i].name = sink.name;
+		names[i].position = sink.position;
 		note_name(config, &seen, &names[i], "the sink", "; give it another name");
 	}
 	HASH_CLEAR(hh, seen);
@@ -317,15 +314,27 @@ static void check_for_poller(struct config_object *object, const struct settings
 	check_own_job(object->config, settings);
 }
 
+static void check_sinks(struct config_object *object, const struct settings *settings)
+{
+	struct buf kinds = {0};
+
+	for (enum settings_sink_kind kind = 0; kind < SINK_KIND_COUNT; kind++)
+		if (config_state(object, settings_sink_key(kind)) == CONFIG_WRONG)
+			return;
+	if (settings_sink_count(settings) > 0)
+		return;
+	settings_write_sink_kinds(&kinds);
+	config_error_at(object->config, object->position,
+		"there is no sink: the receiver needs a %s", buf_cstr(&kinds));
+	buf_free(&kinds);
+}
+
 static void check_for_receiver(struct config_object *object, const struct settings *settings)
 {
 	if (config_state(object, "receiver_stream") == CONFIG_ABSENT)
 		config_error_at(object->config, object->position,
 			"receiver_stream is missing: the receiver reads it");
-	if (settings->push_gateway_count == 0 &&
-		config_state(object, "push_gateway") != CONFIG_WRONG)
-		config_error_at(object->config, object->position,
-			"there is no sink: the receiver needs a push_gateway");
+	check_sinks(object, settings);
 	if (settings->receiver_stream.client_id != NULL)
 		check_durables(object->config, settings);
 }

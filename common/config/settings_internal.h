@@ -28,6 +28,12 @@ int check_ip_address(const char *address, struct err *err);
 
 int check_path(const char *path, struct err *err);
 
+/* Of all kinds of sinks (settings_sinks.c). */
+void settings_name_sinks(struct settings *settings); /* those that have no name */
+void settings_write_sink_kinds(struct buf *out);     /* "push_gateway, … or files" */
+const char *settings_sink_key(enum settings_sink_kind kind);
+void settings_describe_sink(const struct settings_sink *sink, struct buf *out); /* a line */
+
 /* Of connections (settings_security.c). */
 extern const struct config_table nats_tls_table;
 extern const struct config_table tls_config_table, basic_auth_table, authorization_table,

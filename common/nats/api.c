@@ -71,6 +71,14 @@ bool nats_api_ack(struct nats_link *link, struct slice reply)
 	return nats_link_ack(link, reply);
 }
 
+bool nats_api_in_progress(struct nats_link *link, struct slice reply)
+{
+	struct buf body = {0};
+
+	buf_append_str(&body, "+WPI");
+	return answer(link, reply, &body);
+}
+
 bool nats_api_give_back(struct nats_link *link, struct slice reply, int64_t delay_ms)
 {
 	struct buf body = {0};

@@ -24,9 +24,10 @@ void nats_api_outcome(struct err *err, enum nats_reply outcome, const char *text
 /* The server's own words, or its error codes if it has none. */
 void nats_api_error(struct err *err, const struct js_error *error);
 
-/* Acknowledges a delivery, or has it delivered again after `delay_ms`. False while down: the stream
- * then does so by itself, later. */
+/* Acknowledges a delivery, says that it will take longer, or has it delivered again after
+ * `delay_ms`. False while down: the stream then delivers it again by itself, later. */
 bool nats_api_ack(struct nats_link *link, struct slice reply);
+bool nats_api_in_progress(struct nats_link *link, struct slice reply);
 bool nats_api_give_back(struct nats_link *link, struct slice reply, int64_t delay_ms);
 
 #endif

@@ -69,6 +69,7 @@ struct consumer {
 	uint64_t generation;
 	char created[64]; /* the durable's, as last heard; "" if never */
 	uint64_t last_consumer_seq;
+	int64_t ack_wait_ms;
 	struct sharing sharing;
 	struct log_limit shared;
 	struct consumer_counts counts;
@@ -386,6 +387,8 @@ static void on_found(struct consumer *consumer, bool is_made, const struct js_co
 	snprintf(consumer->created, sizeof(consumer->created), "%s", info->created);
 	if (is_made)
 		consumer->last_consumer_seq = 0;
+	if (info->ack_wait_ms > 0)
+		consumer->ack_wait_ms = info->ack_wait_ms;
 	consumer->pending = info->num_pending;
 	consumer->pending_is_known = true;
 	bind_durable(consumer, is_made, info->num_ack_pending);
@@ -481,6 +484,7 @@ static void copy_settings(struct consumer *consumer, const struct consumer_optio
 	consumer->stream = xstrdup(options->settings.stream);
 	consumer->durable_name = xstrdup(options->settings.durable);
 	consumer->filter = xstrdup(options->settings.filter_subject);
+	consumer->ack_wait_ms = options->settings.ack_wait_ms;
 	consumer->options.settings.stream = consumer->stream;
 	consumer->options.settings.durable = consumer->durable_name;
 	consumer->options.settings.filter_subject = consumer->filter;
@@ -556,6 +560,16 @@ void consumer_pause(struct consumer *consumer, bool paused)
 void consumer_ack(struct consumer *consumer, struct slice reply)
 {
 	consumer->counts.acks += nats_api_ack(consumer->options.link, reply);
+}
+
+void consumer_in_progress(struct consumer *consumer, struct slice reply)
+{
+	(void)nats_api_in_progress(consumer->options.link, reply);
+}
+
+int64_t consumer_ack_wait_ms(const struct consumer *consumer)
+{
+	return consumer->ack_wait_ms;
 }
 
 void consumer_give_back(struct consumer *consumer, struct slice reply, int64_t delay_ms)

@@ -74,6 +74,13 @@ void consumer_pause(struct consumer *consumer, bool paused);
  */
 void consumer_ack(struct consumer *consumer, struct slice reply);
 
+/* Says that a delivered message is being worked on: its ack_wait begins again. */
+void consumer_in_progress(struct consumer *consumer, struct slice reply);
+
+/* How long the stream waits for an acknowledgement before it delivers again: the durable's, as last
+ * heard, or what it would be made with. */
+int64_t consumer_ack_wait_ms(const struct consumer *consumer);
+
 /* Hands a delivered message back unacknowledged: the stream delivers it again after `delay_ms`. */
 void consumer_give_back(struct consumer *consumer, struct slice reply, int64_t delay_ms);
 

@@ -384,6 +384,7 @@ static int consumer_info_from(struct js_consumer_info *info, const json_t *root,
 		return err_wrapf(err, "consumer info");
 	info->is_push = json_string_length(json_object_get(config, "deliver_subject")) > 0;
 	info->num_pending = get_count(root, "num_pending");
+	info->ack_wait_ms = (int64_t)(get_count(config, "ack_wait") / NS_PER_MS);
 	info->num_ack_pending = (int64_t)get_count(root, "num_ack_pending");
 	info->delivered_consumer_seq =
 		get_count(json_object_get(root, "delivered"), "consumer_seq");

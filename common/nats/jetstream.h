@@ -85,6 +85,7 @@ struct js_consumer_info {
 	bool is_push;
 	uint64_t num_pending;
 	int64_t num_ack_pending;
+	int64_t ack_wait_ms; /* 0: not told */
 	uint64_t delivered_consumer_seq;
 };
 int js_consumer_info_parse(

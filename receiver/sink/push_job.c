@@ -423,8 +423,7 @@ static struct push_job *allocate(struct push_state *state, size_t steps)
 /* Groups that are to outlive their targets say up 0 instead. */
 static bool is_last(const struct push_maker *maker, const struct frame *frame)
 {
-	return !frame->scrape.up && (frame->scrape.flags & WIRE_REMOVED) != 0 &&
-	       maker->settings->delete_stale;
+	return frame_is_last(frame) && maker->settings->delete_stale;
 }
 
 static struct push_job *new_last(struct push_state *state)

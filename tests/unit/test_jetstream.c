@@ -325,7 +325,7 @@ static void test_consumer_info(void **state)
 			SLICE("{\"stream_name\":\"S\",\"name\":\"d\",\"created\":\"2026-01-02T03:"
 			      "04:05Z\","
 			      "\"config\":{\"durable_name\":\"d\",\"filter_subject\":\"a.>\","
-			      "\"ack_policy\":\"explicit\"},"
+			      "\"ack_policy\":\"explicit\",\"ack_wait\":15000000000},"
 			      "\"delivered\":{\"consumer_seq\":9,\"stream_seq\":12},"
 			      "\"num_ack_pending\":3,\"num_pending\":400}"),
 			&err),
@@ -337,6 +337,7 @@ static void test_consumer_info(void **state)
 	assert_false(info.is_push);
 	assert_int_equal(info.num_pending, 400);
 	assert_int_equal(info.num_ack_pending, 3);
+	assert_int_equal(info.ack_wait_ms, 15000);
 	assert_int_equal(info.delivered_consumer_seq, 9);
 	assert_int_equal(js_consumer_info_parse(
 				 &info, SLICE("{\"config\":{\"deliver_subject\":\"x\"}}"), &err),

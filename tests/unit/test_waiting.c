@@ -2,6 +2,8 @@
 /* Frames that wait for their keyframes: order, what asks for one, what is charged, how it ends. */
 #include "receiver/waiting.h"
 
+#include "receiver/newest.h"
+
 #include "tests/unit/keyframe_store_fixture.h"
 
 #include <setjmp.h>
@@ -69,7 +71,8 @@ static void open_setup(struct setup *setup, uint64_t max_bytes)
 
 	*setup = (struct setup){0};
 	store_open(&setup->store, 1 << 20);
-	options.newest = setup->newest = newest_new(&newest);
+	options.taker = &newest_taker;
+	options.taker_self = setup->newest = newest_new(&newest);
 	options.keyframes = setup->store.keyframes;
 	setup->waiting = waiting_new(&options);
 }
@@ -277,7 +280,7 @@ static void test_given_back(void **state)
 	offer_plain(&setup, "a", 1, 7);
 	offer_plain(&setup, "a", 2, 0);
 	offer_plain(&setup, "b", 3, 7);
-	waiting_each_unacked(setup.waiting, count_visit, &given);
+	waiting_each_unacked(setup.waiting, UINT64_MAX, count_visit, &given);
 	expect_text(&given, "1 2 3 ");
 	waiting_free(setup.waiting);
 	setup.waiting = NULL;
