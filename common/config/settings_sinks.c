@@ -38,11 +38,24 @@ static void describe_push_gateway(const void *own, struct buf *out)
 	free(url);
 }
 
+static void describe_federate(const void *own, struct buf *out)
+{
+	const struct federate_settings *federate = own;
+
+	buf_appendf(out, "/federate at %s, %" PRId64 " answers at once%s%s", federate->listen,
+		federate->max_concurrent_requests,
+		federate->publisher_label ? ", with publisher_label" : "",
+		federate->web_config_file != NULL ? ", secured" : "");
+}
+
 static const struct sink_row rows[SINK_KIND_COUNT] = {
 	[SINK_PUSH_GATEWAY] = {.key = "push_gateway",
 		.has_durables = true,
 		LIST(struct push_gateway_settings, push_gateways, push_gateway_count),
 		.describe = describe_push_gateway},
+	[SINK_FEDERATE] = {.key = "federate",
+		LIST(struct federate_settings, federates, federate_count),
+		.describe = describe_federate},
 };
 
 static size_t count_of(const struct settings *settings, enum settings_sink_kind kind)

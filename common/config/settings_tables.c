@@ -712,6 +712,15 @@ static const struct config_key settings_keys[] = {
 		.audience = FOR_RECEIVER,
 		.help = "The Push Gateway that the receiver delivers to, or a list of them; the "
 			"receiver requires at least one."},
+	{.name = "federate",
+		.type = CONFIG_LIST,
+		CONFIG_AT(struct settings, federates),
+		COUNTED(struct settings, federate_count),
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
+		.table = &federate_table,
+		.audience = FOR_RECEIVER,
+		.help = "Where the receiver serves what it holds at /federate, for a central "
+			"Prometheus to scrape, or a list of such places."},
 	{.name = "jobs",
 		.type = CONFIG_MAP,
 		CONFIG_AT(struct settings, jobs),

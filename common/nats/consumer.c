@@ -45,7 +45,9 @@ enum consumer_state {
 
 struct consumer {
 	struct consumer_options options;
-	char *stream, *durable_name, *filter;
+	char *stream, *durable_name, *filter; /* no durable: "a passing one" */
+	bool is_passing;
+	char name[256]; /* what is pulled from */
 	struct nats_link_listener listener;
 	struct durable durable; /* its request may also be under way while bound: a look again */
 	struct nats_inbox *inbox;
@@ -140,7 +142,7 @@ static void pull(struct consumer *consumer)
 	js_pull_request(
 		&body, BATCH_MESSAGES, consumer->batch_bytes, PULL_EXPIRES_MS, HEARTBEAT_MS);
 	request = nats_api_message(
-		&body, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->durable_name);
+		&body, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->name);
 	nats_inbox_ask(consumer->inbox, request);
 	nats_outgoing_unref(request);
 	consumer->counts.pulls++;
@@ -192,7 +194,7 @@ static void on_heartbeat(struct consumer *consumer)
 {
 	/* The request is open and nothing comes: either there is nothing, or unacked ones bar it.
 	 */
-	if (!consumer->was_delivered && consumer->durable.was_skipped) {
+	if (!consumer->was_delivered && (consumer->durable.was_skipped || consumer->is_passing)) {
 		consumer->pending = 0;
 		consumer->pending_is_known = true;
 	} else if (!consumer->was_delivered && consumer->pending > 0) {
@@ -281,7 +283,8 @@ static void on_status(struct consumer *consumer, const struct nats_incoming *mes
 
 static void note_sequence(struct consumer *consumer, uint64_t consumer_seq)
 {
-	if (!sharing_note(&consumer->sharing, consumer_seq, clock_mono_ms()))
+	if (consumer->is_passing ||
+		!sharing_note(&consumer->sharing, consumer_seq, clock_mono_ms()))
 		return;
 	consumer->counts.jumps++;
 	log_limited(&consumer->shared, LOG_ERROR,
@@ -306,7 +309,8 @@ static void note_delivery(struct consumer *consumer, const struct js_delivery *d
 
 static void on_delivery(struct consumer *consumer, struct nats_incoming *incoming)
 {
-	struct consumer_message message = {.incoming = incoming};
+	struct consumer_message message = {
+		.incoming = incoming, .is_unacked = consumer->is_passing};
 	bool is_read = js_delivery_parse(&message.delivery, nats_incoming_reply(incoming)) == 0;
 
 	consumer->delivered++;
@@ -389,6 +393,10 @@ static void on_found(struct consumer *consumer, bool is_made, const struct js_co
 		consumer->last_consumer_seq = 0;
 	if (info->ack_wait_ms > 0)
 		consumer->ack_wait_ms = info->ack_wait_ms;
+	if (consumer->is_passing) {
+		snprintf(consumer->name, sizeof(consumer->name), "%s", info->name);
+		consumer->left = 0; /* that was of another */
+	}
 	consumer->pending = info->num_pending;
 	consumer->pending_is_known = true;
 	bind_durable(consumer, is_made, info->num_ack_pending);
@@ -482,11 +490,14 @@ static void copy_settings(struct consumer *consumer, const struct consumer_optio
 {
 	consumer->options = *options;
 	consumer->stream = xstrdup(options->settings.stream);
-	consumer->durable_name = xstrdup(options->settings.durable);
+	consumer->is_passing = options->settings.durable == NULL;
+	consumer->durable_name =
+		xstrdup(consumer->is_passing ? "a passing one" : options->settings.durable);
+	snprintf(consumer->name, sizeof(consumer->name), "%s", consumer->durable_name);
 	consumer->filter = xstrdup(options->settings.filter_subject);
 	consumer->ack_wait_ms = options->settings.ack_wait_ms;
 	consumer->options.settings.stream = consumer->stream;
-	consumer->options.settings.durable = consumer->durable_name;
+	consumer->options.settings.durable = consumer->is_passing ? NULL : consumer->durable_name;
 	consumer->options.settings.filter_subject = consumer->filter;
 	consumer->durable = (struct durable){
 		.link = options->link,
@@ -559,7 +570,8 @@ void consumer_pause(struct consumer *consumer, bool paused)
 
 void consumer_ack(struct consumer *consumer, struct slice reply)
 {
-	consumer->counts.acks += nats_api_ack(consumer->options.link, reply);
+	if (reply.len > 0)
+		consumer->counts.acks += nats_api_ack(consumer->options.link, reply);
 }
 
 void consumer_in_progress(struct consumer *consumer, struct slice reply)

@@ -76,8 +76,7 @@ static void sweep(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms)
 		push_dealer_pump(gateway);
 }
 
-static void set_settings(
-	struct sink *sink, const struct settings *settings, const struct push_gateway_settings *own)
+static void set_settings(struct sink *sink, const struct settings *settings, const void *own)
 {
 	struct push_gateway *gateway = from_sink(sink);
 

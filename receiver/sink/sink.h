@@ -35,11 +35,15 @@ struct sink_ops {
 	 * `trusted_since_ms` may end, as in newest_sweep.
 	 */
 	void (*sweep)(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms);
+	/*
+	 * The newest of each target that the stream had at the start has been taken: once, as soon
+	 * as that is so. May be NULL.
+	 */
+	void (*caught_up)(struct sink *sink);
 	/* Free target->sink_state. */
 	void (*forget)(struct sink *sink, struct target *target);
 	/* Others, equal in what needs a restart; the sink's own are among them. */
-	void (*set_settings)(struct sink *sink, const struct settings *settings,
-		const struct push_gateway_settings *own);
+	void (*set_settings)(struct sink *sink, const struct settings *settings, const void *own);
 	/* Requests in flight. */
 	size_t (*running)(const struct sink *sink);
 	/* Begin nothing new. */
