@@ -9,6 +9,7 @@
 #include "common/core/log.h"
 #include "common/nats/lookback.h"
 #include "receiver/metrics.h"
+#include "receiver/sink/federate.h"
 #include "receiver/sink/push_gateway.h"
 #include "receiver/trust.h"
 #include "receiver/waiting.h"
@@ -45,6 +46,7 @@ struct intake {
 	size_t open_parts; /* consumers, lookbacks and the sink, still to be closed */
 	uv_timer_t sweep;
 	struct trust trust;
+	bool was_caught_up;
 	struct log_limit malformed, clock_reset, lacking;
 	struct series *received, *looked_back, *received_bytes, *redelivered, *delivered,
 		*delivered_age, *ack_seconds;
@@ -252,6 +254,31 @@ static void note_generation(struct source *source, struct consumer_message *mess
 	message->generation = source->intake->generation;
 }
 
+static bool consumers_are_ready(const struct intake *intake, struct buf *why)
+{
+	for (size_t i = 0; i < intake->source_count; i++)
+		if (!consumer_is_ready(intake->sources[i].consumer, why))
+			return false;
+	return true;
+}
+
+static bool consumers_have_caught_up(const struct intake *intake)
+{
+	for (size_t i = 0; i < intake->source_count; i++)
+		if (!consumer_is_caught_up(intake->sources[i].consumer))
+			return false;
+	return true;
+}
+
+static void note_caught_up(struct intake *intake)
+{
+	if (intake->was_caught_up || intake->sink->ops->caught_up == NULL ||
+		!consumers_have_caught_up(intake) || waiting_count(intake->waiting) > 0)
+		return;
+	intake->was_caught_up = true;
+	intake->sink->ops->caught_up(intake->sink);
+}
+
 static void on_message(void *arg, struct consumer_message *message)
 {
 	struct source *source = arg;
@@ -278,22 +305,7 @@ static void on_message(void *arg, struct consumer_message *message)
 		discard_message(intake, verdict, buf_slice(&publisher), buf_slice(&reply), &err);
 	buf_free(&reply);
 	buf_free(&publisher);
-}
-
-static bool consumers_are_ready(const struct intake *intake, struct buf *why)
-{
-	for (size_t i = 0; i < intake->source_count; i++)
-		if (!consumer_is_ready(intake->sources[i].consumer, why))
-			return false;
-	return true;
-}
-
-static bool consumers_have_caught_up(const struct intake *intake)
-{
-	for (size_t i = 0; i < intake->source_count; i++)
-		if (!consumer_is_caught_up(intake->sources[i].consumer))
-			return false;
-	return true;
+	note_caught_up(intake);
 }
 
 static void update_trust(struct intake *intake)
@@ -328,6 +340,7 @@ static void on_sweep(uv_timer_t *timer)
 	struct intake *intake = timer->data;
 
 	update_trust(intake);
+	note_caught_up(intake);
 	newest_sweep(intake->newest, clock_wall_ms(), intake->trust.since_ms);
 	intake->sink->ops->sweep(intake->sink, clock_wall_ms(), intake->trust.since_ms);
 }
@@ -345,6 +358,8 @@ static void add_lookback(struct source *source, const char *filter_subject)
 		.arg = source,
 	};
 
+	if (options->federate != NULL)
+		return; /* a passing consumer begins with them */
 	source->lookback = lookback_open(options->loop, &lookback);
 }
 
@@ -354,7 +369,9 @@ static struct source *add_consumer(
 	const struct settings *settings = intake->options.settings;
 	const struct stream_settings *stream = &settings->receiver_stream;
 	struct source *source = &intake->sources[intake->source_count++];
-	char *durable = settings_durable_name(stream, intake->sink->name, suffix);
+	bool is_passing = intake->options.federate != NULL;
+	char *durable =
+		is_passing ? NULL : settings_durable_name(stream, intake->sink->name, suffix);
 	int64_t age_ms =
 		settings->max_age_ms > ACK_WAIT_FLOOR_MS ? settings->max_age_ms : ACK_WAIT_FLOOR_MS;
 	const struct consumer_options options = {
@@ -364,7 +381,10 @@ static struct source *add_consumer(
 				.stream = stream->stream,
 				.durable = durable,
 				.filter_subject = filter_subject,
-				.ack_wait_ms = age_ms + intake->options.push_gateway->timeout_ms,
+				.ack_wait_ms =
+					is_passing
+						? 0
+						: age_ms + intake->options.push_gateway->timeout_ms,
 				.max_ack_pending = MAX_ACK_PENDING,
 			},
 		.start_age_ms = settings->max_age_ms,
@@ -450,19 +470,22 @@ static struct newest_limits limits_of(
 		.max_age_ms = settings->max_age_ms,
 		.max_targets_per_publisher = settings->max_targets_per_publisher,
 		.max_publisher_bytes = settings->max_publisher_bytes,
-		.max_publisher_in_flight = (size_t)push_gateway->concurrency,
+		.max_publisher_in_flight =
+			push_gateway == NULL ? 0 : (size_t)push_gateway->concurrency,
 	};
 }
 
-void intake_set_settings(struct intake *intake, const struct settings *settings,
-	const struct push_gateway_settings *push_gateway)
+void intake_set_settings(
+	struct intake *intake, const struct settings *settings, const struct settings_sink *own)
 {
-	struct newest_limits limits = limits_of(settings, push_gateway);
+	bool is_gateway = own->kind == SINK_PUSH_GATEWAY;
+	struct newest_limits limits = limits_of(settings, is_gateway ? own->own : NULL);
 
 	intake->options.settings = settings;
-	intake->options.push_gateway = push_gateway;
+	intake->options.push_gateway = is_gateway ? own->own : NULL;
+	intake->options.federate = is_gateway ? NULL : own->own;
 	newest_set_limits(intake->newest, &limits);
-	intake->sink->ops->set_settings(intake->sink, settings, push_gateway);
+	intake->sink->ops->set_settings(intake->sink, settings, own->own);
 }
 
 struct intake *intake_open(const struct intake_options *options)
@@ -489,7 +512,9 @@ struct intake *intake_open(const struct intake_options *options)
 	intake->options = *options;
 	context.newest = intake->newest = newest_new(&newest_options);
 	intake->waiting = open_waiting(intake);
-	intake->sink = push_gateway_open(&context, options->push_gateway);
+	intake->sink = options->federate != NULL
+			       ? federate_open(&context, options->federate, options->federate_door)
+			       : push_gateway_open(&context, options->push_gateway);
 	resolve_series(intake);
 	open_consumers(intake);
 	uv_timer_init(options->loop, &intake->sweep);

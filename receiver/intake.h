@@ -23,14 +23,17 @@ struct intake_options {
 	struct codec *codec;
 	struct tally *tally;
 	struct keyframe_store *keyframes;
+	/* One of them. */
 	const struct push_gateway_settings *push_gateway;
+	const struct federate_settings *federate;
+	struct federate_door *federate_door;
 };
 
 struct intake *intake_open(const struct intake_options *options);
 
 /* Others, equal in what needs a restart, and those of its sink among them. */
-void intake_set_settings(struct intake *intake, const struct settings *settings,
-	const struct push_gateway_settings *push_gateway);
+void intake_set_settings(
+	struct intake *intake, const struct settings *settings, const struct settings_sink *own);
 
 /* False with the reason while its consumers are not bound or its sink does not take anything. */
 bool intake_is_ready(const struct intake *intake, struct buf *why);

@@ -4,6 +4,7 @@
 #include "common/loop/daemon.h"
 #include "receiver/intake.h"
 #include "receiver/metrics.h"
+#include "receiver/sink/federate.h"
 
 /* What closing NATS may take: a flush of the last acknowledgements. */
 #define LINK_CLOSE_TIMEOUT_MS 2000
@@ -14,6 +15,7 @@ struct receiver {
 	struct codec *codec;
 	struct tally *tally;
 	struct keyframe_store *keyframes;
+	struct federate_door **doors;
 	struct intake **intakes;
 	size_t intake_count;
 	size_t to_drain, to_close;
@@ -55,11 +57,31 @@ static void open_keyframes(struct receiver *receiver, const struct settings *set
 	receiver->keyframes = keyframe_store_open(&options);
 }
 
+/* Those of /federate listen first: that is what may fail. */
+static int open_doors(struct receiver *receiver, const struct settings *settings, struct err *err)
+{
+	receiver->doors = xcalloc(settings->federate_count + 1, sizeof(*receiver->doors));
+	for (size_t i = 0; i < settings->federate_count; i++) {
+		receiver->doors[i] = federate_door_open(
+			daemon_loop(receiver->daemon), &settings->federates[i], err);
+		if (receiver->doors[i] != NULL)
+			continue;
+		while (i-- > 0)
+			federate_door_close(receiver->doors[i], NULL, NULL);
+		return -1;
+	}
+	return 0;
+}
+
 static void open_intakes(struct receiver *receiver, const struct settings *settings)
 {
-	receiver->intake_count = settings->push_gateway_count;
+	size_t door = 0;
+
+	receiver->intake_count = settings_sink_count(settings);
 	receiver->intakes = xcalloc(receiver->intake_count, sizeof(struct intake *));
 	for (size_t i = 0; i < receiver->intake_count; i++) {
+		struct settings_sink sink = settings_sink_at(settings, i);
+		bool is_federate = sink.kind == SINK_FEDERATE;
 		const struct intake_options options = {
 			.loop = daemon_loop(receiver->daemon),
 			.link = receiver->link,
@@ -68,7 +90,9 @@ static void open_intakes(struct receiver *receiver, const struct settings *setti
 			.codec = receiver->codec,
 			.tally = receiver->tally,
 			.keyframes = receiver->keyframes,
-			.push_gateway = &settings->push_gateways[i],
+			.push_gateway = is_federate ? NULL : sink.own,
+			.federate = is_federate ? sink.own : NULL,
+			.federate_door = is_federate ? receiver->doors[door++] : NULL,
 		};
 		receiver->intakes[i] = intake_open(&options);
 	}
@@ -79,8 +103,12 @@ static int start(
 {
 	struct receiver *receiver = xcalloc(1, sizeof(*receiver));
 
-	(void)err;
 	receiver->daemon = daemon;
+	if (open_doors(receiver, settings, err) < 0) {
+		free(receiver->doors);
+		free(receiver);
+		return -1;
+	}
 	receiver->codec = codec_new();
 	receiver->tally = tally_new(daemon_metrics(daemon));
 	open_link(receiver, settings);
@@ -99,8 +127,11 @@ static int reload(void *state, struct settings *settings, struct buf *answer, st
 	(void)err;
 	keyframe_store_set_limits(
 		receiver->keyframes, settings->max_scrape_bytes, settings->keyframe_memory_bytes);
-	for (size_t i = 0; i < receiver->intake_count; i++)
-		intake_set_settings(receiver->intakes[i], settings, &settings->push_gateways[i]);
+	for (size_t i = 0; i < receiver->intake_count; i++) {
+		struct settings_sink sink = settings_sink_at(settings, i);
+
+		intake_set_settings(receiver->intakes[i], settings, &sink);
+	}
 	return 0;
 }
 
@@ -128,6 +159,7 @@ static void on_link_closed(void *arg)
 
 	codec_free(receiver->codec);
 	tally_free(receiver->tally);
+	free(receiver->doors);
 	free(receiver->intakes);
 	free(receiver);
 	daemon_closed(daemon);

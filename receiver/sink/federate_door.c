@@ -209,7 +209,8 @@ static void on_httpd_closed(void *arg)
 {
 	struct federate_door *door = arg;
 
-	door->on_closed(door->closed_arg);
+	if (door->on_closed != NULL)
+		door->on_closed(door->closed_arg);
 	free(door);
 }
 
