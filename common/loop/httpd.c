@@ -187,35 +187,6 @@ static void refuse(struct httpd_response *answer, bool path_is_known)
 	buf_append_str(&answer->body, path_is_known ? "method not allowed\n" : "not found\n");
 }
 
-const char *httpd_header(const struct httpd_response *response, const char *name)
-{
-	return MHD_lookup_connection_value(response->connection, MHD_HEADER_KIND, name);
-}
-
-struct parameters {
-	bool (*visit)(void *arg, const char *name, const char *value);
-	void *arg;
-};
-
-static enum MHD_Result on_parameter(
-	void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
-{
-	struct parameters *parameters = arg;
-
-	(void)kind;
-	return parameters->visit(parameters->arg, name, value == NULL ? "" : value) ? MHD_YES
-										    : MHD_NO;
-}
-
-void httpd_each_parameter(const struct httpd_response *response,
-	bool (*visit)(void *arg, const char *name, const char *value), void *arg)
-{
-	struct parameters parameters = {visit, arg};
-
-	MHD_get_connection_values(
-		response->connection, MHD_GET_ARGUMENT_KIND, on_parameter, &parameters);
-}
-
 struct httpd_later *httpd_defer(struct httpd_response *response)
 {
 	struct httpd_later *later = xcalloc(1, sizeof(*later));
@@ -288,6 +259,8 @@ static enum MHD_Result answer_route(struct request *request, const char *path, c
 		route->handle(httpd->arg, &answer);
 	else
 		refuse(&answer, allow.len > 0);
+	if (strcmp(method, MHD_HTTP_METHOD_HEAD) == 0)
+		httpd_stream_drop(&answer);
 	if (answer.later != NULL) {
 		suspend(request, answer.later);
 		buf_free(&answer.body);

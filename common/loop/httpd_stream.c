@@ -71,6 +71,13 @@ static void on_free(void *arg)
 	free(stream);
 }
 
+void httpd_stream_drop(struct httpd_response *response)
+{
+	if (response->stream != NULL)
+		on_free(response->stream);
+	response->stream = NULL;
+}
+
 struct MHD_Response *httpd_stream_response(
 	struct httpd_stream *stream, struct httpd_streams *streams)
 {

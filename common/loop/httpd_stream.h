@@ -22,6 +22,9 @@ struct httpd_streams {
 struct MHD_Response *httpd_stream_response(
 	struct httpd_stream *stream, struct httpd_streams *streams);
 
+/* For an answer without a body: the response's stream, if any, is freed. */
+void httpd_stream_drop(struct httpd_response *response);
+
 /* Resumes what is suspended. */
 void httpd_streams_resume(struct httpd_streams *streams);
 

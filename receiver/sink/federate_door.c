@@ -56,6 +56,7 @@ static bool write_piece(struct reply *reply, struct buf *out)
 	if (!reply->is_begun)
 		buf_append_str(out, reply->federate->mark);
 	reply->is_begun = true;
+	reply->outcome = "aborted"; /* until it has come to its end */
 	return answer_write(reply->answer, out, PIECE_BYTES);
 }
 
@@ -111,7 +112,7 @@ static void begin_answer(
 	struct federate_state *state;
 
 	reply->federate = federate;
-	reply->outcome = "aborted"; /* until it has come to its end */
+	reply->outcome = "ok"; /* as of HEAD, which asks for no piece */
 	reply->begin_us = clock_mono_us();
 	reply->deadline_ms = clock_mono_ms() + ANSWER_TIMEOUT_MS;
 	reply->answer = answer_new(&federate->families, &ask->selectors, federate->state_count);
