@@ -2,15 +2,14 @@
 #ifndef PS_RECEIVER_INTAKE_H
 #define PS_RECEIVER_INTAKE_H
 /*
- * What one state sink takes in: its consumers, the newest scrape of each target, and the sink
- * itself, wired together and counted. Each sink has an intake of its own, so that a slow one holds
- * back nobody. Loop thread.
+ * What one sink takes in: its consumers, what keeps the scrapes that it is to get (the newest of
+ * each target, or all of them in order), and the sink itself, wired together and counted. Each sink
+ * has an intake of its own, so that a slow one holds back nobody. Loop thread.
  */
 #include "common/config/settings.h"
 #include "common/core/metrics.h"
 #include "common/nats/consumer.h"
 #include "receiver/keyframe_store.h"
-#include "receiver/sink/sink.h"
 #include "receiver/tally.h"
 
 struct intake;
@@ -23,17 +22,14 @@ struct intake_options {
 	struct codec *codec;
 	struct tally *tally;
 	struct keyframe_store *keyframes;
-	/* One of them. */
-	const struct push_gateway_settings *push_gateway;
-	const struct federate_settings *federate;
-	struct federate_door *federate_door;
+	struct settings_sink sink;
+	struct federate_door *door; /* of a /federate; the intake's from now on */
 };
 
 struct intake *intake_open(const struct intake_options *options);
 
-/* Others, equal in what needs a restart, and those of its sink among them. */
-void intake_set_settings(
-	struct intake *intake, const struct settings *settings, const struct settings_sink *own);
+/* Others, equal in what needs a restart, and its sink's among them (as in settings_sink_at). */
+void intake_set_settings(struct intake *intake, const struct settings *settings, const void *own);
 
 /* False with the reason while its consumers are not bound or its sink does not take anything. */
 bool intake_is_ready(const struct intake *intake, struct buf *why);

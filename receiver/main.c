@@ -15,7 +15,7 @@ struct receiver {
 	struct codec *codec;
 	struct tally *tally;
 	struct keyframe_store *keyframes;
-	struct federate_door **doors;
+	struct federate_door **doors; /* by sink; NULL for other kinds */
 	struct intake **intakes;
 	size_t intake_count;
 	size_t to_drain, to_close;
@@ -57,17 +57,23 @@ static void open_keyframes(struct receiver *receiver, const struct settings *set
 	receiver->keyframes = keyframe_store_open(&options);
 }
 
-/* Those of /federate listen first: that is what may fail. */
+/* First of all: it is all that may fail. */
 static int open_doors(struct receiver *receiver, const struct settings *settings, struct err *err)
 {
-	receiver->doors = xcalloc(settings->federate_count + 1, sizeof(*receiver->doors));
-	for (size_t i = 0; i < settings->federate_count; i++) {
-		receiver->doors[i] = federate_door_open(
-			daemon_loop(receiver->daemon), &settings->federates[i], err);
+	receiver->intake_count = settings_sink_count(settings);
+	receiver->doors = xcalloc(receiver->intake_count, sizeof(*receiver->doors));
+	for (size_t i = 0; i < receiver->intake_count; i++) {
+		struct settings_sink sink = settings_sink_at(settings, i);
+
+		if (sink.kind != SINK_FEDERATE)
+			continue;
+		receiver->doors[i] =
+			federate_door_open(daemon_loop(receiver->daemon), sink.own, err);
 		if (receiver->doors[i] != NULL)
 			continue;
 		while (i-- > 0)
-			federate_door_close(receiver->doors[i], NULL, NULL);
+			if (receiver->doors[i] != NULL)
+				federate_door_close(receiver->doors[i], NULL, NULL);
 		return -1;
 	}
 	return 0;
@@ -75,13 +81,8 @@ static int open_doors(struct receiver *receiver, const struct settings *settings
 
 static void open_intakes(struct receiver *receiver, const struct settings *settings)
 {
-	size_t door = 0;
-
-	receiver->intake_count = settings_sink_count(settings);
 	receiver->intakes = xcalloc(receiver->intake_count, sizeof(struct intake *));
 	for (size_t i = 0; i < receiver->intake_count; i++) {
-		struct settings_sink sink = settings_sink_at(settings, i);
-		bool is_federate = sink.kind == SINK_FEDERATE;
 		const struct intake_options options = {
 			.loop = daemon_loop(receiver->daemon),
 			.link = receiver->link,
@@ -90,9 +91,8 @@ static void open_intakes(struct receiver *receiver, const struct settings *setti
 			.codec = receiver->codec,
 			.tally = receiver->tally,
 			.keyframes = receiver->keyframes,
-			.push_gateway = is_federate ? NULL : sink.own,
-			.federate = is_federate ? sink.own : NULL,
-			.federate_door = is_federate ? receiver->doors[door++] : NULL,
+			.sink = settings_sink_at(settings, i),
+			.door = receiver->doors[i],
 		};
 		receiver->intakes[i] = intake_open(&options);
 	}
@@ -127,11 +127,9 @@ static int reload(void *state, struct settings *settings, struct buf *answer, st
 	(void)err;
 	keyframe_store_set_limits(
 		receiver->keyframes, settings->max_scrape_bytes, settings->keyframe_memory_bytes);
-	for (size_t i = 0; i < receiver->intake_count; i++) {
-		struct settings_sink sink = settings_sink_at(settings, i);
-
-		intake_set_settings(receiver->intakes[i], settings, &sink);
-	}
+	for (size_t i = 0; i < receiver->intake_count; i++)
+		intake_set_settings(
+			receiver->intakes[i], settings, settings_sink_at(settings, i).own);
 	return 0;
 }
 
@@ -217,7 +215,7 @@ int main(int argc, char **argv)
 {
 	const struct daemon_program program = {
 		.name = "prometheus-streams-receiver",
-		.summary = "Delivers scrapes from a NATS JetStream stream to a Push Gateway.",
+		.summary = "Delivers scrapes from a NATS JetStream stream to its sinks.",
 		.metrics = receiver_metric_defs,
 		.metric_count = RM_COUNT,
 		.metric_reload_successful = RM_CONFIG_RELOAD_SUCCESSFUL,

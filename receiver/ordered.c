@@ -92,6 +92,7 @@ struct frame *ordered_take_waiting(struct ordered *ordered, struct ordered_targe
 	ordered->waiting_count--;
 	ordered->waiting_bytes -= frame_bytes(frame);
 	shares_discharge(&ordered->shares, target->turn.share, frame_bytes(frame));
+	shares_pass(&ordered->shares, target->turn.share, -1);
 	shares_set_ready(&ordered->shares, &target->turn, false);
 	shares_set_ready(&ordered->shares, &target->turn, !TAILQ_EMPTY(&target->waiting));
 	return frame;
@@ -104,6 +105,7 @@ static void put_waiting(struct ordered *ordered, struct ordered_target *target, 
 	ordered->waiting_count++;
 	ordered->waiting_bytes += frame_bytes(frame);
 	shares_charge(&ordered->shares, target->turn.share, frame_bytes(frame));
+	shares_pass(&ordered->shares, target->turn.share, 1);
 	shares_set_ready(&ordered->shares, &target->turn, true);
 }
 
@@ -399,7 +401,7 @@ bool ordered_is_full_for(const struct ordered *ordered, struct slice publisher)
 {
 	const struct share *share = shares_find(&ordered->shares, publisher);
 
-	return share != NULL && !shares_have_room(&ordered->shares, share, 0);
+	return share != NULL && shares_is_full(&ordered->shares, share);
 }
 
 void ordered_hold(struct ordered *ordered, struct ordered_target *target, size_t bytes)
@@ -417,6 +419,7 @@ static void free_frames(
 	while ((frame = TAILQ_FIRST(frames)) != NULL) {
 		TAILQ_REMOVE(frames, frame, in_queue);
 		shares_discharge(&ordered->shares, target->turn.share, frame_bytes(frame));
+		shares_pass(&ordered->shares, target->turn.share, -1);
 		frame_free(frame);
 	}
 }

@@ -24,6 +24,7 @@ struct frame *ordered_next(struct ordered *ordered, int64_t now_ms)
 			ordered_insert(&target->in_flight, frame);
 			turn->share->in_flight++;
 			shares_charge(&ordered->shares, turn->share, frame_bytes(frame));
+			shares_pass(&ordered->shares, turn->share, 1);
 			return frame;
 		}
 		ordered_decide(ordered, target, frame, FATE_STALE);
@@ -38,6 +39,7 @@ void ordered_end(struct ordered *ordered, struct frame *frame, enum ordered_outc
 	TAILQ_REMOVE(&target->in_flight, frame, in_queue);
 	target->turn.share->in_flight--;
 	shares_discharge(&ordered->shares, target->turn.share, frame_bytes(frame));
+	shares_pass(&ordered->shares, target->turn.share, -1);
 	ordered_decide(ordered, target, frame,
 		outcome == ORDERED_TAKEN ? frame->delivered_as : FATE_REFUSED);
 }

@@ -16,13 +16,18 @@ void shares_init(struct shares *shares, uint64_t max_publisher_bytes, size_t max
 	TAILQ_INIT(&shares->turns);
 }
 
+static bool is_over(const struct shares *shares, const struct share *share)
+{
+	return share->passing > 0 && share->bytes > shares->max_bytes;
+}
+
 void shares_set_limits(struct shares *shares, uint64_t max_publisher_bytes, size_t max_in_flight)
 {
 	shares->max_bytes = max_publisher_bytes;
 	shares->max_in_flight = max_in_flight;
 	shares->over = 0;
 	for (struct share *share = shares->by_name; share != NULL; share = share->by_name.next)
-		shares->over += share->bytes > shares->max_bytes;
+		shares->over += is_over(shares, share);
 }
 
 /*
@@ -76,19 +81,27 @@ void shares_put(struct shares *shares, struct share *share)
 
 void shares_charge(struct shares *shares, struct share *share, size_t bytes)
 {
-	shares->over +=
-		share->bytes <= shares->max_bytes && share->bytes + bytes > shares->max_bytes;
+	shares->over -= is_over(shares, share);
 	share->bytes += bytes;
 	shares->held_bytes += bytes;
+	shares->over += is_over(shares, share);
 }
 
 void shares_discharge(struct shares *shares, struct share *share, size_t bytes)
 {
 	assert(share->bytes >= bytes);
-	shares->over -=
-		share->bytes > shares->max_bytes && share->bytes - bytes <= shares->max_bytes;
+	shares->over -= is_over(shares, share);
 	share->bytes -= bytes;
 	shares->held_bytes -= bytes;
+	shares->over += is_over(shares, share);
+}
+
+void shares_pass(struct shares *shares, struct share *share, int change)
+{
+	shares->over -= is_over(shares, share);
+	share->passing += (size_t)change;
+	shares->passing += (size_t)change;
+	shares->over += is_over(shares, share);
 }
 
 static size_t max_of_all(const struct shares *shares)
@@ -97,9 +110,14 @@ static size_t max_of_all(const struct shares *shares)
 							   : shares->max_bytes * TOTAL_SHARES;
 }
 
+bool shares_is_full(const struct shares *shares, const struct share *share)
+{
+	return share->passing > 0 && !shares_have_room(shares, share, 0);
+}
+
 bool shares_are_full(const struct shares *shares)
 {
-	return shares->over > 0 || shares->held_bytes > max_of_all(shares);
+	return shares->over > 0 || (shares->passing > 0 && shares->held_bytes > max_of_all(shares));
 }
 
 const struct share *shares_find(const struct shares *shares, struct slice publisher)

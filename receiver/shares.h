@@ -25,6 +25,7 @@ struct share {
 	size_t bytes;
 	size_t acks;      /* held back; its user's to count */
 	size_t in_flight; /* of what has turns; its user's to count */
+	size_t passing;   /* things that will go by themselves, see shares_pass */
 	TAILQ_HEAD(, share_turn) ready;
 	TAILQ_ENTRY(share) in_turn; /* while something of it is ready */
 	UT_hash_handle by_name;
@@ -44,7 +45,8 @@ struct shares {
 	size_t max_bytes;             /* of one */
 	size_t max_in_flight;         /* of one; 0: any number */
 	size_t held_bytes, held_acks; /* of all */
-	size_t over;                  /* shares that hold more than one may */
+	size_t passing;               /* of all */
+	size_t over;                  /* shares that are full */
 	struct log_limit crowded;
 };
 
@@ -69,8 +71,14 @@ void shares_discharge(struct shares *shares, struct share *share, size_t bytes);
 /* Whether so many bytes more may be charged to it. */
 bool shares_have_room(const struct shares *shares, const struct share *share, size_t bytes);
 
-/* Whether a publisher holds more than it may, or all of them do: charged without having asked. */
-bool shares_are_full(const struct shares *shares);
+/*
+ * Where nothing is refused, what arrives has to be stopped instead. A share is full while it holds
+ * more than it may and some of it is passing: without that, waiting would not help. One thing more
+ * is passing (1), or one less (-1).
+ */
+void shares_pass(struct shares *shares, struct share *share, int change);
+bool shares_is_full(const struct shares *shares, const struct share *share);
+bool shares_are_full(const struct shares *shares); /* any of them, or all taken together */
 
 /* The publisher's share, NULL if it has none. */
 const struct share *shares_find(const struct shares *shares, struct slice publisher);

@@ -123,6 +123,7 @@ static bool charge(struct waiting *waiting, struct frame *frame)
 		return false;
 	}
 	shares_charge(shares, share, cost(frame));
+	shares_pass(shares, share, 1);
 	frame->charged = share;
 	return true;
 }
@@ -141,6 +142,7 @@ static struct frame *take_first(struct queue *queue)
 	TAILQ_REMOVE(&queue->frames, frame, in_queue);
 	queue->waiting->count--;
 	shares_discharge(shares, frame->charged, cost(frame));
+	shares_pass(shares, frame->charged, -1);
 	shares_put(shares, frame->charged);
 	return frame;
 }
