@@ -682,7 +682,8 @@ static const struct config_key settings_keys[] = {
 		.max = 1024 * GB,
 		.audience = FOR_RECEIVER,
 		.help = "How much memory of the receiver one publisher may take: its targets, "
-			"their scrapes waiting or on their way, and its groups at the gateway. "
+			"their scrapes waiting or on their way, its groups at the gateway, and "
+			"in /federate all its series, some 55 bytes each. "
 			"Beyond it what arrives is dropped and counted. All publishers together "
 			"get eight times as much, then each an equal part."},
 	{.name = "tls",
