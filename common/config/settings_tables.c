@@ -712,7 +712,7 @@ static const struct config_key settings_keys[] = {
 		.table = &push_gateway_table,
 		.audience = FOR_RECEIVER,
 		.help = "The Push Gateway that the receiver delivers to, or a list of them; the "
-			"receiver requires at least one."},
+			"receiver requires at least one sink of some kind."},
 	{.name = "federate",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct settings, federates),

@@ -90,3 +90,8 @@ enum encoding federate_choose_encoding(const char *accepted)
 			return choices[i];
 	return ENCODING_IDENTITY;
 }
+
+bool federate_takes_utf8_names(const char *accepted)
+{
+	return accepted != NULL && strstr(accepted, "escaping=allow-utf-8") != NULL;
+}

@@ -21,4 +21,7 @@ bool federate_ask_read(struct federate_ask *ask, const char *name, const char *v
 /* Zstd, else gzip, as an Accept-Encoding header (NULL: none) allows; else identity. */
 enum encoding federate_choose_encoding(const char *accepted);
 
+/* Whether an Accept header (NULL: none) says that names in quotes are understood. */
+bool federate_takes_utf8_names(const char *accepted);
+
 #endif

@@ -7,6 +7,7 @@
 #include "receiver/sink/federate_answer.h"
 
 #include "receiver/sink/federate_choice.h"
+#include "receiver/sink/push_sample.h"
 
 #include <assert.h>
 
@@ -44,14 +45,18 @@ struct answer {
 	struct cursor *current; /* NULL: none */
 	struct place place;
 	bool is_opened; /* HELP and TYPE of the slot are written */
+	bool utf8_names;
+	struct buf open, text, scratch; /* escaped, where they have to be */
 	uint64_t samples;
 };
 
-struct answer *answer_new(const struct families *families, struct selectors *selectors, size_t most)
+struct answer *answer_new(
+	const struct families *families, struct selectors *selectors, size_t most, bool utf8_names)
 {
 	struct answer *answer = xcalloc(1, sizeof(*answer));
 
 	answer->families = families;
+	answer->utf8_names = utf8_names;
 	chooser_init(&answer->chooser, selectors);
 	answer->cursors = xcalloc(most + 1, sizeof(*answer->cursors));
 	answer->most = most;
@@ -131,6 +136,39 @@ static void end_part(struct answer *answer)
 	answer->current = NULL;
 }
 
+/* What samples begin with, its quoted name escaped: for who takes no such names. */
+static struct slice escape_open(struct answer *answer, struct slice open)
+{
+	buf_clear(&answer->scratch);
+	expo_unescape((struct slice){open.ptr + 2, open.len - 4}, &answer->scratch);
+	buf_clear(&answer->open);
+	push_name(&answer->open, buf_slice(&answer->scratch), false, false);
+	buf_append_char(&answer->open, '{');
+	return buf_slice(&answer->open);
+}
+
+/* The same with the names of a line's labels. */
+static struct slice escape_labels(struct answer *answer, struct slice text)
+{
+	const char *brace = memrchr(text.ptr, '}', text.len);
+	struct slice labels = {text.ptr, (size_t)(brace - text.ptr)};
+	bool has_comma = *text.ptr == ',';
+	struct expo_label label;
+
+	buf_clear(&answer->text);
+	for (; expo_labels_next(&labels, &label); has_comma = true) {
+		buf_append_str(&answer->text, has_comma ? "," : "");
+		buf_clear(&answer->scratch);
+		expo_unescape(label.name, &answer->scratch);
+		push_name(&answer->text, buf_slice(&answer->scratch), true, false);
+		buf_append_str(&answer->text, "=\"");
+		buf_append_slice(&answer->text, label.value);
+		buf_append_char(&answer->text, '"');
+	}
+	buf_append(&answer->text, brace, (size_t)(text.ptr + text.len - brace));
+	return buf_slice(&answer->text);
+}
+
 static void begin_run(struct answer *answer)
 {
 	struct place *place = &answer->place;
@@ -140,6 +178,8 @@ static void begin_run(struct answer *answer)
 	place->at = place->open.ptr + place->open.len;
 	place->verdict = chooser_judge(
 		&answer->chooser, answer->current->block, &answer->current->choice, place->open);
+	if (!answer->utf8_names && *place->open.ptr == '{')
+		place->open = escape_open(answer, place->open);
 }
 
 static char *put(char *to, struct slice text)
@@ -157,9 +197,11 @@ static void write_line(struct answer *answer, struct buf *out, const struct bloc
 
 	if (!answer->is_opened) {
 		answer->is_opened = true;
-		families_write_metadata(
-			answer->families, answer->families->by_slot[answer->slot], out);
+		families_write_metadata(answer->families, answer->families->by_slot[answer->slot],
+			answer->utf8_names, out);
 	}
+	if ((flags & LINE_QUOTED) != 0 && !answer->utf8_names)
+		text = escape_labels(answer, text);
 	begin = buf_reserve(out, answer->place.open.len + labels.len + text.len + time.len);
 	at = put(begin, answer->place.open);
 	at = put(at, labels);
@@ -234,6 +276,9 @@ void answer_free(struct answer *answer)
 	for (size_t i = 0; i < answer->count; i++)
 		block_unref(answer->cursors[i].block);
 	chooser_fini(&answer->chooser);
+	buf_free(&answer->open);
+	buf_free(&answer->text);
+	buf_free(&answer->scratch);
 	free(answer->cursors);
 	free(answer->lists);
 	free(answer);

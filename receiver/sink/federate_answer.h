@@ -11,9 +11,12 @@
 
 struct answer;
 
-/* `selectors` is moved out of. Room for `most` blocks. */
+/*
+ * `selectors` is moved out of. Room for `most` blocks. Without `utf8_names` names that need quotes
+ * are written as those take them who know no others (U__…, see push_name).
+ */
 struct answer *answer_new(
-	const struct families *families, struct selectors *selectors, size_t most);
+	const struct families *families, struct selectors *selectors, size_t most, bool utf8_names);
 
 /* The block is shared, and given back as soon as its last sample is written. */
 void answer_add(struct answer *answer, struct block *block);

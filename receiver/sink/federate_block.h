@@ -10,7 +10,7 @@
  *	data:  part, part, …          one for each family, in the order of `parts`
  *	part:  run, run, …            samples of one name that follow each other
  *	run:   u32 length of `open`, u32 number of lines, `open`, line, line, …
- *	line:  u32 length << 2 | flags, text
+ *	line:  u32 length << 3 | flags, text
  *
  * `open` is what a sample begins with, `name{` or `{"quoted name",`. Then come the labels of the
  * target, and the text: `,a="b"} 1`, or `} 1` where there are no others.
@@ -18,10 +18,11 @@
 #include "receiver/sink/federate_families.h"
 
 enum {
-	LINE_TIMED = 1, /* the text ends with a time of its own */
-	LINE_WHOLE = 2, /* the text has all labels, those of the target among them: `a="b"} 1` */
+	LINE_TIMED = 1,  /* the text ends with a time of its own */
+	LINE_WHOLE = 2,  /* the text has all labels, those of the target among them: `a="b"} 1` */
+	LINE_QUOTED = 4, /* names of labels stand in quotes */
 };
-#define LINE_FLAG_BITS 2
+#define LINE_FLAG_BITS 3
 
 /* Of one block, so that offsets and lengths fit. */
 #define BLOCK_MAX_BYTES ((size_t)1 << 30)

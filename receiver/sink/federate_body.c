@@ -175,12 +175,22 @@ static void append_honored(struct build *build, const struct push_sample *sample
 	}
 }
 
+static bool has_quoted_names(struct slice labels)
+{
+	struct expo_label label;
+
+	while (expo_labels_next(&labels, &label))
+		if (label.name_quoted)
+			return true;
+	return false;
+}
+
 static uint32_t write_text(
 	struct build *build, const struct expo_line *line, const struct push_sample *sample)
 {
 	struct slice labels = inner_labels(build, line, sample);
 	struct buf *text = &build->b->text;
-	uint32_t flags = 0;
+	uint32_t flags = sample->rewritten && has_quoted_names(labels) ? LINE_QUOTED : 0;
 
 	if (sample->is_exposed) {
 		flags |= LINE_WHOLE;

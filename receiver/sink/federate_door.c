@@ -14,7 +14,9 @@
 #include "receiver/sink/federate_answer.h"
 
 #define CONTENT_TYPE "text/plain; version=0.0.4; charset=utf-8"
-#define PIECE_BYTES  ((size_t)128 << 10)
+/* For those who take names in quotes, and say so. */
+#define CONTENT_TYPE_UTF8 "text/plain; version=1.0.0; escaping=allow-utf-8; charset=utf-8"
+#define PIECE_BYTES       ((size_t)128 << 10)
 /* Far longer than any scrape may take: who reads more slowly keeps old scrapes in memory. */
 #define ANSWER_TIMEOUT_MS 120000
 
@@ -107,6 +109,7 @@ static void begin_answer(
 {
 	enum encoding encoding =
 		federate_choose_encoding(httpd_header(response, "Accept-Encoding"));
+	bool utf8_names = federate_takes_utf8_names(httpd_header(response, "Accept"));
 	struct reply *reply = xcalloc(1, sizeof(*reply));
 	const struct httpd_source source = {.next = on_next, .free = on_free, .arg = reply};
 	struct federate_state *state;
@@ -115,7 +118,8 @@ static void begin_answer(
 	reply->outcome = "ok"; /* as of HEAD, which asks for no piece */
 	reply->begin_us = clock_mono_us();
 	reply->deadline_ms = clock_mono_ms() + ANSWER_TIMEOUT_MS;
-	reply->answer = answer_new(&federate->families, &ask->selectors, federate->state_count);
+	reply->answer =
+		answer_new(&federate->families, &ask->selectors, federate->state_count, utf8_names);
 	TAILQ_FOREACH (state, &federate->states, of_sink)
 		if (state->block != NULL && state->shard % ask->shards == ask->shard)
 			answer_add(reply->answer, state->block);
@@ -123,7 +127,7 @@ static void begin_answer(
 		reply->encoder = stream_encoder_new(encoding);
 		response->content_encoding = encoding_name(encoding);
 	}
-	response->content_type = CONTENT_TYPE;
+	response->content_type = utf8_names ? CONTENT_TYPE_UTF8 : CONTENT_TYPE;
 	federate->answers++;
 	httpd_stream(response, &source);
 }

@@ -161,8 +161,21 @@ static bool is_part(const struct families *families, const struct family *family
 	       (family_type(whole) == EXPO_SUMMARY && of_summary);
 }
 
-void families_write_metadata(
-	const struct families *families, const struct family *family, struct buf *out)
+static void write_line(
+	struct buf *out, const char *keyword, struct slice name, bool utf8_names, struct slice text)
+{
+	buf_append_str(out, keyword);
+	if (utf8_names)
+		push_quote_name(out, name, false);
+	else
+		push_name(out, name, false, false);
+	buf_append_char(out, ' ');
+	buf_append_slice(out, text);
+	buf_append_char(out, '\n');
+}
+
+void families_write_metadata(const struct families *families, const struct family *family,
+	bool utf8_names, struct buf *out)
 {
 	static const char *const words[] = {
 		[EXPO_UNTYPED] = "untyped",
@@ -175,16 +188,9 @@ void families_write_metadata(
 
 	if (is_part(families, family))
 		return;
-	if (family->help.len > 0) {
-		buf_append_str(out, "# HELP ");
-		push_quote_name(out, name, false);
-		buf_append_char(out, ' ');
-		buf_append_slice(out, buf_slice(&family->help));
-		buf_append_char(out, '\n');
-	}
-	buf_append_str(out, "# TYPE ");
-	push_quote_name(out, name, false);
-	buf_appendf(out, " %s\n", words[family_type(family)]);
+	if (family->help.len > 0)
+		write_line(out, "# HELP ", name, utf8_names, buf_slice(&family->help));
+	write_line(out, "# TYPE ", name, utf8_names, slice_from(words[family_type(family)]));
 }
 
 void families_fini(struct families *families)

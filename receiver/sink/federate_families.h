@@ -52,11 +52,12 @@ void families_retract(
 enum expo_type family_type(const struct family *family);
 
 /*
- * Appends HELP and TYPE; nothing for a family whose samples a strict reader takes for a part of the
+ * Appends HELP and TYPE, a name that needs quotes in quotes or, without `utf8_names`, as push_name
+ * writes it; nothing for a family whose samples a strict reader takes for a part of the
  * histogram or summary that another family is.
  */
-void families_write_metadata(
-	const struct families *families, const struct family *family, struct buf *out);
+void families_write_metadata(const struct families *families, const struct family *family,
+	bool utf8_names, struct buf *out);
 
 /* All must have been given back. */
 void families_fini(struct families *families);

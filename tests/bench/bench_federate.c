@@ -129,7 +129,7 @@ static struct answer *ask(const struct stock *stock, const char *match)
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}
-	answer = answer_new(&stock->families, &selectors, stock->targets);
+	answer = answer_new(&stock->families, &selectors, stock->targets, true);
 	for (size_t i = 0; i < stock->targets; i++)
 		answer_add(answer, stock->blocks[i]);
 	return answer;

@@ -387,6 +387,23 @@ def test_gzip_and_zstd(client, federate):
     assert not federate.total("requests_total", outcome="busy")
 
 
+def test_names_in_quotes_go_to_who_takes_them(world, client, federate):
+    frames.publish(client, "dc1", "app", "a:1", '{"app.x","a b"="ä"} 1\napp_y 2\n')
+    wait_until(lambda: "app_y" in federate.text())
+    common = 'job="app",instance="a:1",publisher="dc1"'
+    assert f'U__app_2e_x{{{common},U__a_20_b="ä"}} 1 ' in federate.text()
+    accept = ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+              "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.1")
+    assert f'{{"app.x",{common},"a b"="ä"}} 1 ' in http.get(federate.url, headers={"Accept": accept})[1]
+    assert "U__app" in federate.text('{"app.x"}'), "they are selected by what they are"
+    # This Prometheus knows no such names: one of them would make it refuse all.
+    prometheus = world.add(Prometheus(world.folder, [
+        {"job_name": "central", "honor_labels": True, "metrics_path": "/federate",
+         "static_configs": [{"targets": [f"127.0.0.1:{federate.port}"]}]}]).start())
+    wait_until(lambda: [value for _, value in prometheus.query("app_y")] == [2])
+    assert [labels["U__a_20_b"] for labels, _ in prometheus.query("U__app_2e_x")] == ["ä"]
+
+
 def test_shards_are_everything_once(client, federate):
     for number in range(60):
         frames.publish(client, "dc1", "app", f"host{number}", f"app_x {number}\n")

@@ -65,7 +65,7 @@ static void forget(struct held *held, size_t number)
 	held->blocks[number] = NULL;
 }
 
-static struct answer *ask(struct held *held, const char *const *match)
+static struct answer *ask_for(struct held *held, const char *const *match, bool utf8_names)
 {
 	struct selectors selectors = {0};
 	struct answer *answer;
@@ -74,11 +74,16 @@ static struct answer *ask(struct held *held, const char *const *match)
 	for (; match != NULL && *match != NULL; match++)
 		if (selectors_add(&selectors, slice_from(*match), &err) < 0)
 			fail_msg("%s: %s", *match, err.text);
-	answer = answer_new(&held->families, &selectors, ARRAY_LEN(held->blocks));
+	answer = answer_new(&held->families, &selectors, ARRAY_LEN(held->blocks), utf8_names);
 	for (size_t i = 0; i < ARRAY_LEN(held->blocks); i++)
 		if (held->blocks[i] != NULL)
 			answer_add(answer, held->blocks[i]);
 	return answer;
+}
+
+static struct answer *ask(struct held *held, const char *const *match)
+{
+	return ask_for(held, match, true);
 }
 
 /* The whole answer in pieces of so many bytes, without what is added to every target. */
@@ -520,6 +525,41 @@ static void test_work_is_bounded(void **state)
 	held_fini(&held);
 }
 
+/* For who takes no names in quotes. */
+static void test_names_are_escaped(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		int flags;
+		const char *expected;
+	} cases[] = {
+		{"name", "# HELP \"a.b\" Of it.\n# TYPE \"a.b\" gauge\n{\"a.b\",x=\"y\"} 1\n", 0,
+			"# HELP U__a_2e_b Of it.\n# TYPE U__a_2e_b gauge\nU__a_2e_b{" LABELS
+			",x=\"y\"} 1" TIME},
+		{"name without labels", "{\"a.b\"} 1 5\n", 0,
+			UNTYPED("U__a_2e_b") "U__a_2e_b{" LABELS "} 1 5\n"},
+		{"labels", "a{\"c d\"=\"e,}\",f=\"\\\"\"} 1\na{f=\"g\"} 2\n", 0,
+			UNTYPED("a") "a{" LABELS ",U__c_20_d=\"e,}\",f=\"\\\"\"} 1" TIME "a{" LABELS
+				     ",f=\"g\"} 2" TIME},
+		{"honoured", "a{\"c d\"=\"e\",job=\"x\"} 1\n", HONOR,
+			UNTYPED("a") "a{job=\"x\",instance=\"a:1\",U__c_20_d=\"e\"} 1" TIME},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct held held = {0};
+		struct buf out = {0};
+
+		assert_non_null(build(&held, 0, cases[i].text, cases[i].flags));
+		write_all(ask_for(&held, NULL, false), 10, false, &out);
+		if (strcmp(buf_cstr(&out), cases[i].expected) != 0)
+			fail_msg("%s: got\n%s\nexpected\n%s", cases[i].name, buf_cstr(&out),
+				cases[i].expected);
+		buf_free(&out);
+		held_fini(&held);
+	}
+}
+
 static void test_target_labels(void **state)
 {
 	struct held held = {0};
@@ -547,6 +587,7 @@ int main(void)
 		cmocka_unit_test(test_abandoned),
 		cmocka_unit_test(test_selections),
 		cmocka_unit_test(test_work_is_bounded),
+		cmocka_unit_test(test_names_are_escaped),
 		cmocka_unit_test(test_target_labels),
 	};
 
