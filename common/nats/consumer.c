@@ -9,16 +9,12 @@
  * `left` is what the newest request may still deliver, 0 when none is outstanding; while bound, the
  * timer watches the request, or waits to make the next one.
  */
-#include "common/nats/consumer.h"
+#include "common/nats/consumer_internal.h"
 
-#include "common/core/backoff.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
-#include "common/core/readiness.h"
 #include "common/nats/api.h"
-#include "common/nats/durable.h"
 #include "common/nats/pull_status.h"
-#include "common/nats/sharing.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -34,51 +30,6 @@
 #define BACKOFF_MIN_MS         250
 #define BACKOFF_MAX_MS         5000
 #define CONTRADICTION_RETRY_MS 30000
-
-enum consumer_state {
-	CONSUMER_WAIT_LINK,
-	CONSUMER_LOOKING,
-	CONSUMER_WAITING,
-	CONSUMER_BOUND,
-	CONSUMER_CLOSED,
-};
-
-struct consumer {
-	struct consumer_options options;
-	char *stream, *durable_name, *filter; /* no durable: "a passing one" */
-	bool is_passing;
-	char name[256]; /* what is pulled from */
-	struct nats_link_listener listener;
-	struct durable durable; /* its request may also be under way while bound: a look again */
-	struct nats_inbox *inbox;
-	uv_timer_t timer;
-
-	enum consumer_state state;
-	struct readiness readiness;
-	struct backoff backoff;
-	bool is_paused;
-	bool needs_proof; /* ready only once a pull has been answered */
-
-	int64_t left;
-	uint64_t batch_bytes;
-	uint64_t delivered; /* by the outstanding request */
-	uint64_t pulled_ms;
-	uint64_t heard_ms;
-	bool was_delivered; /* something, since the last heartbeat */
-
-	uint64_t pending;
-	bool pending_is_known;
-	uint64_t generation;
-	char created[64]; /* the durable's, as last heard; "" if never */
-	uint64_t last_consumer_seq;
-	int64_t ack_wait_ms;
-	struct sharing sharing;
-	struct log_limit shared;
-	struct consumer_counts counts;
-
-	void (*on_closed)(void *arg);
-	void *closed_arg;
-};
 
 static void on_timer(uv_timer_t *timer);
 
@@ -140,13 +91,13 @@ static void pull(struct consumer *consumer)
 	if (consumer->state != CONSUMER_BOUND || consumer->left > 0 || consumer->is_paused)
 		return;
 	js_pull_request(
-		&body, BATCH_MESSAGES, consumer->batch_bytes, PULL_EXPIRES_MS, HEARTBEAT_MS);
+		&body, consumer->batch, consumer->batch_bytes, PULL_EXPIRES_MS, HEARTBEAT_MS);
 	request = nats_api_message(
 		&body, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->name);
 	nats_inbox_ask(consumer->inbox, request);
 	nats_outgoing_unref(request);
 	consumer->counts.pulls++;
-	consumer->left = BATCH_MESSAGES;
+	consumer->left = consumer->batch;
 	consumer->delivered = 0;
 	consumer->pulled_ms = consumer->heard_ms = clock_mono_ms();
 	arm(consumer, SILENCE_MS);
@@ -467,7 +418,9 @@ static void on_up(void *arg)
 	struct consumer *consumer = arg;
 	uint64_t twice = 2 * (uint64_t)nats_link_max_payload(consumer->options.link);
 
-	consumer->batch_bytes = twice > BATCH_MIN_BYTES ? twice : BATCH_MIN_BYTES;
+	consumer->batch = consumer->is_passing ? js_unacked_batch(twice / 2) : BATCH_MESSAGES;
+	if (!consumer->is_passing)
+		consumer->batch_bytes = twice > BATCH_MIN_BYTES ? twice : BATCH_MIN_BYTES;
 	backoff_reset(&consumer->backoff);
 	look(consumer);
 }
@@ -529,69 +482,10 @@ struct consumer *consumer_open(uv_loop_t *loop, const struct consumer_options *o
 	return consumer;
 }
 
-bool consumer_is_ready(const struct consumer *consumer, struct buf *why)
-{
-	if (!readiness_get(&consumer->readiness, why))
-		return false;
-	if (!consumer_is_shared(consumer))
-		return true;
-	if (why != NULL)
-		buf_appendf(why,
-			"durable \"%s\" of stream \"%s\" is pulled from by another receiver too",
-			consumer->durable_name, consumer->stream);
-	return false;
-}
-
-bool consumer_is_shared(const struct consumer *consumer)
-{
-	return sharing_is_seen(&consumer->sharing, clock_mono_ms());
-}
-
-uint64_t consumer_generation(const struct consumer *consumer)
-{
-	return consumer->generation;
-}
-
-bool consumer_is_caught_up(const struct consumer *consumer)
-{
-	return consumer->readiness.is_ready && consumer->pending_is_known && consumer->pending == 0;
-}
-
-uint64_t consumer_pending(const struct consumer *consumer)
-{
-	return consumer->pending;
-}
-
 void consumer_pause(struct consumer *consumer, bool paused)
 {
 	consumer->is_paused = paused;
 	pull(consumer);
-}
-
-void consumer_ack(struct consumer *consumer, struct slice reply)
-{
-	if (reply.len > 0)
-		consumer->counts.acks += nats_api_ack(consumer->options.link, reply);
-}
-
-void consumer_in_progress(struct consumer *consumer, struct slice reply)
-{
-	(void)nats_api_in_progress(consumer->options.link, reply);
-}
-
-int64_t consumer_ack_wait_ms(const struct consumer *consumer)
-{
-	return consumer->ack_wait_ms;
-}
-
-void consumer_give_back(struct consumer *consumer, struct slice reply, int64_t delay_ms)
-{
-	(void)nats_api_give_back(consumer->options.link, reply, delay_ms);
-}
-
-const struct consumer_counts *consumer_counts(const struct consumer *consumer)
-{
-	return &consumer->counts;
 }
 
 static void on_timer_closed(uv_handle_t *handle)
