@@ -39,6 +39,7 @@ static struct self_access access_of(struct daemon *daemon)
 		.port = daemon_monitor_port(daemon),
 		.is_tls = daemon_monitor_is_tls(daemon),
 		.header = daemon_monitor_header(daemon),
+		.own = daemon_monitor_own(daemon),
 	};
 }
 

@@ -2,6 +2,8 @@
 /* It goes through the monitor port like anybody, so that what it publishes is what is served. */
 #include "poller/self.h"
 
+#include "common/loop/webtls.h"
+
 /* An address to listen on is not always one to connect to. */
 static const char *host_to_reach(const char *monitor_address)
 {
@@ -34,6 +36,12 @@ static void secure(struct self *self, const struct self_access *access)
 
 	http->tls.present = access->is_tls;
 	http->tls.insecure_skip_verify = access->is_tls;
+	if (access->is_tls && access->own != NULL) {
+		http->tls.cert.value = self->cert =
+			xstrndup(access->own->cert.ptr, access->own->cert.len);
+		http->tls.key.value = self->key =
+			xstrndup(access->own->key.ptr, access->own->key.len);
+	}
 	if (access->header == NULL)
 		return;
 	self->secret = xstrdup(access->header);
@@ -68,6 +76,10 @@ void self_init(struct self *self, const struct settings *settings, const struct 
 
 void self_fini(struct self *self)
 {
+	if (self->key != NULL)
+		explicit_bzero(self->key, strlen(self->key));
+	free(self->cert);
+	free(self->key);
 	free(self->secret);
 	free(self->job.name);
 	free(self->target.url);

@@ -7,6 +7,8 @@
  */
 #include "common/config/settings.h"
 
+struct webtls_own;
+
 #define SELF_JOB_NAME "prometheus_streams"
 
 struct self {
@@ -14,13 +16,15 @@ struct self {
 	struct target_settings target;
 	struct http_header_settings header; /* where the monitor port wants to know who asks */
 	char *secret;
+	char *cert, *key; /* shown where the monitor port wants a certificate */
 };
 
 /* How the monitor port is reached by its own process. */
 struct self_access {
-	int port;           /* the one bound */
-	bool is_tls;        /* by a certificate that need not be for this address */
-	const char *header; /* its Authorization; NULL: none needed */
+	int port;                     /* the one bound */
+	bool is_tls;                  /* by a certificate that need not be for this address */
+	const char *header;           /* its Authorization; NULL: none needed */
+	const struct webtls_own *own; /* the certificate shown; NULL: none needed */
 };
 
 /* `self` must not move until fini. */

@@ -329,6 +329,8 @@ static void set_default(struct config *config, const struct config_key *key, voi
 	struct err err;
 	int result = 0;
 
+	for (size_t i = 0; key->flags & CONFIG_FILLED && i < key->table->key_count; i++)
+		set_default(config, &key->table->keys[i], member_of(key, value));
 	if (key->flags & CONFIG_INHERIT) {
 		size_t row = row_of(config->root_table, slice_from(key->name));
 		const struct config_key *from = &config->root_table->keys[row];

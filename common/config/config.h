@@ -49,6 +49,7 @@ enum config_flag {
 	CONFIG_RESTART = 1 << 10, /* a reload does not change it */
 	CONFIG_FIXED_ITEMS = 1 << 11, /* CONFIG_LIST: a reload neither adds nor takes away items;
 					 what it changes of them, their rows say */
+	CONFIG_FILLED = 1 << 12,      /* CONFIG_SECTION: not given, its keys have their defaults */
 };
 
 #define CONFIG_NOWHERE      SIZE_MAX

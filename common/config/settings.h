@@ -130,10 +130,70 @@ struct federate_settings {
 	int64_t max_concurrent_requests;
 };
 
+enum remote_write_message { REMOTE_WRITE_V1, REMOTE_WRITE_V2 };
+
+struct remote_write_queue_settings {
+	int64_t capacity; /* samples of a shard */
+	int64_t min_shards, max_shards;
+	int64_t max_samples_per_send;
+	int64_t batch_send_deadline_ms;
+	int64_t min_backoff_ms, max_backoff_ms;
+	bool retry_on_http_429;
+	int64_t sample_age_limit_ms; /* 0: none */
+};
+
+struct remote_write_metadata_settings {
+	bool send;
+	int64_t send_interval_ms;
+	int64_t max_samples_per_send;
+};
+
+struct remote_write_settings {
+	struct yaml_position position;
+	char *name; /* names the sink and its durable: default remote_write, remote_write_2, … */
+	char *url;  /* may hold credentials */
+	enum remote_write_message protobuf_message;
+	int64_t remote_timeout_ms;
+	int64_t max_age_ms; /* 0: off */
+	bool publisher_label;
+	struct remote_write_queue_settings queue;
+	struct remote_write_metadata_settings metadata;
+	struct http_client_settings http;
+};
+
+struct victoriametrics_settings {
+	struct yaml_position position;
+	char *name;
+	char *url; /* may hold credentials */
+	bool publisher_label;
+	int64_t max_samples_per_send;
+	int64_t batch_send_deadline_ms;
+	int64_t concurrency;
+	int64_t timeout_ms;
+	int64_t min_backoff_ms, max_backoff_ms;
+	int64_t max_age_ms; /* 0: off */
+	struct http_client_settings http;
+};
+
+enum files_compression { FILES_PLAIN, FILES_ZSTD };
+
+struct files_settings {
+	struct yaml_position position;
+	char *name;
+	char *dir;
+	enum files_compression compression;
+	int64_t retention_age_ms; /* 0: no limit */
+	uint64_t retention_bytes; /* 0: no limit */
+	int64_t max_age_ms;       /* 0: off */
+};
+
 /* Each with a list in struct settings and a row in settings_sinks.c. */
 enum settings_sink_kind {
 	SINK_PUSH_GATEWAY,
 	SINK_FEDERATE,
+	SINK_REMOTE_WRITE,
+	SINK_VICTORIAMETRICS,
+	SINK_FILES,
 	SINK_KIND_COUNT,
 };
 
@@ -228,6 +288,12 @@ struct settings {
 	size_t push_gateway_count;
 	struct federate_settings *federates;
 	size_t federate_count;
+	struct remote_write_settings *remote_writes;
+	size_t remote_write_count;
+	struct victoriametrics_settings *victoriametrics;
+	size_t victoriametrics_count;
+	struct files_settings *files;
+	size_t files_count;
 	struct job_settings *jobs;
 	size_t job_count;
 };

@@ -314,6 +314,22 @@ static void check_for_poller(struct config_object *object, const struct settings
 	check_own_job(object->config, settings);
 }
 
+/* Each would take the other's files for its own, and delete them. */
+static void check_folders(struct config *config, const struct settings *settings)
+{
+	struct seen_name *names = xcalloc(settings->files_count, sizeof(*names)), *seen = NULL;
+
+	for (size_t i = 0; i < settings->files_count; i++) {
+		names[i].name = settings->files[i].dir;
+		names[i].position = settings->files[i].position;
+		if (names[i].name != NULL)
+			note_name(config, &seen, &names[i], "the dir",
+				"; each sink needs one of its own");
+	}
+	HASH_CLEAR(hh, seen);
+	free(names);
+}
+
 static void check_sinks(struct config_object *object, const struct settings *settings)
 {
 	struct buf kinds = {0};
@@ -335,6 +351,7 @@ static void check_for_receiver(struct config_object *object, const struct settin
 		config_error_at(object->config, object->position,
 			"receiver_stream is missing: the receiver reads it");
 	check_sinks(object, settings);
+	check_folders(object->config, settings);
 	if (settings->receiver_stream.client_id != NULL)
 		check_durables(object->config, settings);
 }

@@ -12,6 +12,9 @@
 /* The whole file: a struct settings. */
 extern const struct config_table settings_table;
 
+/* Of sinks, each in a file of its own. */
+extern const struct config_table files_table, victoriametrics_table;
+
 /* Of single texts (settings_values.c); they quote nothing that may be secret. */
 int check_label_name(const char *name, struct err *err);
 int check_name(const char *name, struct err *err); /* job, instance, publisher: fits a subject */
@@ -27,6 +30,9 @@ int check_metrics_path(const char *path, struct err *err);
 int check_ip_address(const char *address, struct err *err);
 
 int check_path(const char *path, struct err *err);
+
+/* Of sinks that have a file of their own. */
+extern const struct config_table remote_write_table; /* settings_remote_write.c */
 
 /* Of all kinds of sinks (settings_sinks.c). */
 void settings_name_sinks(struct settings *settings); /* those that have no name */

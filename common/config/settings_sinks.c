@@ -48,6 +48,57 @@ static void describe_federate(const void *own, struct buf *out)
 		federate->web_config_file != NULL ? ", secured" : "");
 }
 
+static void describe_max_age(int64_t max_age_ms, struct buf *out)
+{
+	if (max_age_ms == 0)
+		return;
+	buf_append_str(out, ", drops what is older than ");
+	units_format_duration(max_age_ms, out);
+}
+
+static void describe_remote_write(const void *own, struct buf *out)
+{
+	const struct remote_write_settings *write = own;
+	char *url = url_redact(write->url);
+
+	buf_appendf(out, "remote write %s to %s, timeout ",
+		write->protobuf_message == REMOTE_WRITE_V1 ? "1.0" : "2.0", url);
+	units_format_duration(write->remote_timeout_ms, out);
+	buf_append_str(out, write->publisher_label ? ", with publisher_label" : "");
+	describe_max_age(write->max_age_ms, out);
+	free(url);
+}
+
+static void describe_victoriametrics(const void *own, struct buf *out)
+{
+	const struct victoriametrics_settings *victoria = own;
+	char *url = url_redact(victoria->url);
+
+	buf_appendf(out, "VictoriaMetrics %s, %" PRId64 " at once, timeout ", url,
+		victoria->concurrency);
+	units_format_duration(victoria->timeout_ms, out);
+	buf_append_str(out, victoria->publisher_label ? ", with publisher_label" : "");
+	describe_max_age(victoria->max_age_ms, out);
+	free(url);
+}
+
+static void describe_files(const void *own, struct buf *out)
+{
+	const struct files_settings *files = own;
+
+	buf_appendf(
+		out, "files in %s%s", files->dir, files->compression == FILES_ZSTD ? ", zstd" : "");
+	if (files->retention_age_ms > 0) {
+		buf_append_str(out, ", kept for ");
+		units_format_duration(files->retention_age_ms, out);
+	}
+	if (files->retention_bytes > 0) {
+		buf_append_str(out, ", up to ");
+		units_format_size(files->retention_bytes, out);
+	}
+	describe_max_age(files->max_age_ms, out);
+}
+
 static const struct sink_row rows[SINK_KIND_COUNT] = {
 	[SINK_PUSH_GATEWAY] = {.key = "push_gateway",
 		.has_durables = true,
@@ -56,6 +107,18 @@ static const struct sink_row rows[SINK_KIND_COUNT] = {
 	[SINK_FEDERATE] = {.key = "federate",
 		LIST(struct federate_settings, federates, federate_count),
 		.describe = describe_federate},
+	[SINK_REMOTE_WRITE] = {.key = "remote_write",
+		.has_durables = true,
+		LIST(struct remote_write_settings, remote_writes, remote_write_count),
+		.describe = describe_remote_write},
+	[SINK_VICTORIAMETRICS] = {.key = "victoriametrics",
+		.has_durables = true,
+		LIST(struct victoriametrics_settings, victoriametrics, victoriametrics_count),
+		.describe = describe_victoriametrics},
+	[SINK_FILES] = {.key = "files",
+		.has_durables = true,
+		LIST(struct files_settings, files, files_count),
+		.describe = describe_files},
 };
 
 static size_t count_of(const struct settings *settings, enum settings_sink_kind kind)

@@ -511,9 +511,11 @@ static const struct config_key settings_keys[] = {
 			"monitor "
 			"port also scrapes itself. 0 is none."},
 	FILE_KEY("web_config_file", struct settings, web_config_file, CONFIG_RESTART,
-		"A file in the format of Prometheus' web.config.file, with TLS "
-		"(tls_server_config: cert_file, key_file) and users (basic_auth_users, with bcrypt "
-		"hashes) of the monitor port. Read at the start."),
+		"The path of a file in the format of Prometheus' web.config.file, with TLS "
+		"(tls_server_config: cert_file, key_file, client_ca_file, client_auth_type) and "
+		"users (basic_auth_users, with bcrypt hashes) of the monitor port. What is in it, "
+		"and the files that it names, are read again within seconds of a change. "
+		"`--web.config.file` goes before this path."),
 	{.name = "shutdown_timeout",
 		.type = CONFIG_DURATION,
 		CONFIG_AT(struct settings, shutdown_timeout_ms),
@@ -711,8 +713,8 @@ static const struct config_key settings_keys[] = {
 		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
 		.table = &push_gateway_table,
 		.audience = FOR_RECEIVER,
-		.help = "The Push Gateway that the receiver delivers to, or a list of them; the "
-			"receiver requires at least one sink of some kind."},
+		.help = "The Push Gateway that the receiver delivers to, or a list of them. The "
+			"receiver requires at least one sink of any kind."},
 	{.name = "federate",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct settings, federates),
@@ -722,6 +724,33 @@ static const struct config_key settings_keys[] = {
 		.audience = FOR_RECEIVER,
 		.help = "Where the receiver serves what it holds at /federate, for a central "
 			"Prometheus to scrape, or a list of such places."},
+	{.name = "remote_write",
+		.type = CONFIG_LIST,
+		CONFIG_AT(struct settings, remote_writes),
+		COUNTED(struct settings, remote_write_count),
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
+		.table = &remote_write_table,
+		.audience = FOR_RECEIVER,
+		.help = "Where the receiver sends all scrapes by Prometheus' remote write "
+			"protocol, or a list of such."},
+	{.name = "victoriametrics",
+		.type = CONFIG_LIST,
+		CONFIG_AT(struct settings, victoriametrics),
+		COUNTED(struct settings, victoriametrics_count),
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
+		.table = &victoriametrics_table,
+		.audience = FOR_RECEIVER,
+		.help = "The VictoriaMetrics that the receiver brings each scrape to, or a list "
+			"of them."},
+	{.name = "files",
+		.type = CONFIG_LIST,
+		CONFIG_AT(struct settings, files),
+		COUNTED(struct settings, files_count),
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
+		.table = &files_table,
+		.audience = FOR_RECEIVER,
+		.help = "A folder that the receiver writes each scrape into as a file, or a list "
+			"of them."},
 	{.name = "jobs",
 		.type = CONFIG_MAP,
 		CONFIG_AT(struct settings, jobs),

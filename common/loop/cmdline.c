@@ -26,6 +26,14 @@ static int take_config(struct cmdline *cmdline, const char *value, struct err *e
 	return 0;
 }
 
+static int take_web_config(struct cmdline *cmdline, const char *value, struct err *err)
+{
+	if (value[0] == '\0')
+		return err_setf(err, "--web.config.file needs the path of a file");
+	cmdline->web_config_file = value;
+	return 0;
+}
+
 static int take_pid(struct cmdline *cmdline, const char *value, struct err *err)
 {
 	(void)err;
@@ -70,6 +78,8 @@ static const struct option_row rows[] = {
 	{"web.enable-lifecycle", NULL, take_lifecycle, CMDLINE_RUN,
 		"allow POST /-/reload on the monitor port"},
 	{"pid", "FILE", take_pid, CMDLINE_RUN, "write the process id to FILE; removed at the end"},
+	{"web.config.file", "FILE", take_web_config, CMDLINE_RUN,
+		"TLS and users of the monitor port, instead of web_config_file"},
 	{"version", NULL, NULL, CMDLINE_VERSION, "print the version and exit"},
 	{"help", NULL, NULL, CMDLINE_HELP, "print this and exit"},
 	{"help-config", NULL, NULL, CMDLINE_HELP_CONFIG, "print every configuration key and exit"},

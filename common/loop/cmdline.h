@@ -22,7 +22,8 @@ enum cmdline_action {
 struct cmdline {
 	enum cmdline_action action;
 	const char *config;
-	const char *pid_file; /* NULL: none */
+	const char *pid_file;        /* NULL: none */
+	const char *web_config_file; /* NULL: as the configuration says */
 	enum log_format log_format;
 	bool debug;
 	bool has_lifecycle; /* the monitor port may reload */

@@ -61,6 +61,11 @@ bool daemon_monitor_is_tls(const struct daemon *daemon)
 	return daemon->webauth != NULL && webauth_cert(daemon->webauth) != NULL;
 }
 
+const struct webtls_own *daemon_monitor_own(const struct daemon *daemon)
+{
+	return daemon->webauth == NULL ? NULL : webauth_own(daemon->webauth);
+}
+
 int daemon_monitor_port(const struct daemon *daemon)
 {
 	return daemon->httpd == NULL ? 0 : httpd_port(daemon->httpd);
@@ -370,13 +375,21 @@ static int open_log(struct daemon *daemon, struct err *err)
 static int open_monitor(struct daemon *daemon, struct err *err)
 {
 	const struct settings *settings = daemon->settings;
+	const char *given = daemon->cmdline.web_config_file;
+	const char *path = given != NULL ? given : settings->web_config_file;
 
-	if (settings->monitor_port == 0)
+	if (settings->monitor_port == 0) {
+		if (path != NULL)
+			log_warn("without monitor_port there is nothing that the web config file "
+				 "could secure",
+				LOG_S("path", path));
 		return 0;
-	if (settings->web_config_file != NULL) {
-		daemon->webauth = webauth_load(&daemon->loop, settings->web_config_file, err);
+	}
+	if (path != NULL) {
+		daemon->webauth = webauth_load(&daemon->loop, path, err);
 		if (daemon->webauth == NULL)
-			return err_wrapf(err, "web_config_file");
+			return err_wrapf(
+				err, given != NULL ? "--web.config.file" : "web_config_file");
 	}
 	daemon->httpd = httpd_open_secured(&daemon->loop, settings->monitor_address,
 		settings->monitor_port, routes, daemon, daemon->webauth, err);

@@ -15,6 +15,7 @@
 #include <uv.h>
 
 struct daemon;
+struct webtls_own;
 
 struct daemon_program {
 	const char *name;    /* "prometheus-streams-poller" */
@@ -68,6 +69,8 @@ struct metrics *daemon_metrics(struct daemon *daemon);
 int daemon_monitor_port(const struct daemon *daemon); /* the port bound; 0 without a monitor port */
 /* The Authorization header for requests of this process to its monitor port; NULL: none needed. */
 const char *daemon_monitor_header(const struct daemon *daemon);
+/* The certificate that such requests show; NULL: none needed. */
+const struct webtls_own *daemon_monitor_own(const struct daemon *daemon);
 bool daemon_monitor_is_tls(const struct daemon *daemon);
 void daemon_drained(struct daemon *daemon);
 void daemon_closed(struct daemon *daemon);

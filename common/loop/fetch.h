@@ -39,6 +39,8 @@ struct fetch_request {
 				    FETCH_DEFAULT_LIMIT_BYTES */
 	bool follow_redirects;
 	struct fetch_client *client; /* what secures it; NULL: nothing */
+	/* Of the answer, beside those that a result always has; a literal; NULL: none. */
+	const char *answer_header;
 };
 #define FETCH_DEFAULT_LIMIT_BYTES ((size_t)64 << 20)
 
@@ -49,7 +51,8 @@ struct fetch_result {
 	struct buf body;        /* as it came; the callback may buf_take it */
 	char content_type[128]; /* "" if none, cut if longer */
 	char content_encoding[32];
-	int64_t retry_after_ms; /* of Retry-After in seconds; -1 if none */
+	char answer_header[64]; /* the one asked for; "" if none, cut if longer */
+	int64_t retry_after_ms; /* of Retry-After, seconds or a date; -1 if none */
 	double duration_s;      /* from fetch_start to the last byte */
 };
 

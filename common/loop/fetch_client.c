@@ -6,27 +6,22 @@
  */
 #include "common/loop/fetch_client.h"
 
+#include "common/core/file_stamp.h"
 #include "common/core/secret.h"
 #include "common/core/url.h"
 #include "common/loop/fetch_internal.h"
 
 #include <assert.h>
-#include <sys/stat.h>
 
 #define LOOK_INTERVAL_MS 2000
-
-struct stamp {
-	struct timespec modified;
-	ino_t inode;
-	off_t bytes;
-};
+#define TAKES_CA_TEXT    (LIBCURL_VERSION_NUM >= 0x074d00)
 
 struct fetch_client {
 	struct fetch_clients *clients;
 	const struct http_client_settings *settings;
 	struct fetch_material *material;
 	struct string_list files;
-	struct stamp *stamps;         /* of the files when they were read */
+	struct file_stamp *stamps;    /* of the files when they were read */
 	struct fetch_material *fresh; /* by the worker; NULL: nothing has changed */
 	bool is_given_up;             /* while the worker may look at it */
 	void (*on_freed)(void *arg);
@@ -139,6 +134,7 @@ static int read_header(
 		for (size_t i = 0; i < lists[k]->count && result == 0; i++)
 			result = add_header(
 				material, header->name, slice_from(lists[k]->items[i]), err);
+	material->is_for_one_host |= header->secrets.count > 0 || header->files.count > 0;
 	for (size_t i = 0; i < header->files.count && result == 0; i++) {
 		struct buf value = {0};
 
@@ -155,6 +151,10 @@ static int read_all(const struct http_client_settings *settings, struct fetch_ma
 {
 	const struct tls_config_settings *tls = &settings->tls;
 
+#if !TAKES_CA_TEXT
+	if (tls->ca.value != NULL)
+		return err_setf(err, "libcurl before 7.77 takes a ca_file, and no ca");
+#endif
 	if (read_into(&tls->ca, &material->ca, err) != 0 ||
 		read_into(&tls->cert, &material->cert, err) != 0 ||
 		read_into(&tls->key, &material->key, err) != 0)
@@ -190,42 +190,28 @@ struct fetch_material *fetch_client_material(struct fetch_client *client)
 
 /* --- Looking at the files. */
 
-static struct stamp stamp_of(const char *path)
-{
-	struct stat about;
-
-	if (stat(path, &about) != 0)
-		return (struct stamp){.bytes = -1};
-	return (struct stamp){about.st_mtim, about.st_ino, about.st_size};
-}
-
-static bool is_same(struct stamp a, struct stamp b)
-{
-	return a.modified.tv_sec == b.modified.tv_sec && a.modified.tv_nsec == b.modified.tv_nsec &&
-	       a.inode == b.inode && a.bytes == b.bytes;
-}
-
 /* Before they are read: what changes in between is seen the next time. */
 static bool take_stamps(struct fetch_client *client)
 {
 	bool has_changed = false;
 
 	for (size_t i = 0; i < client->files.count; i++) {
-		struct stamp now = stamp_of(client->files.items[i]);
+		struct file_stamp now = file_stamp_of(client->files.items[i]);
 
-		has_changed |= !is_same(now, client->stamps[i]);
+		has_changed |= !file_stamp_is_same(&now, &client->stamps[i]);
 		client->stamps[i] = now;
 	}
 	return has_changed;
 }
 
-/* On a worker thread. */
+/* On a worker thread. What could not be read may be no fault of the file: no descriptor was free.
+ */
 static void look(uv_work_t *work)
 {
 	struct fetch_clients *clients = work->data;
 
 	for (struct fetch_client *at = clients->looked_at; at != NULL; at = at->next)
-		if (at->files.count > 0 && take_stamps(at))
+		if (at->files.count > 0 && (take_stamps(at) || at->material->error.text[0] != '\0'))
 			at->fresh = read_material(at->settings);
 }
 
@@ -433,7 +419,7 @@ static void set_server_name(
 
 static void set_ca(CURL *easy, const struct fetch_material *material)
 {
-#if LIBCURL_VERSION_NUM >= 0x074d00
+#if TAKES_CA_TEXT
 	struct curl_blob ca = blob_of(&material->ca);
 
 	curl_easy_setopt(easy, CURLOPT_CAINFO_BLOB, &ca);
@@ -479,5 +465,7 @@ int fetch_client_apply(struct fetch_transfer *transfer, const char *url)
 		set_tls(transfer, url);
 	if (material->settings->proxy_url != NULL)
 		curl_easy_setopt(transfer->easy, CURLOPT_PROXY, material->settings->proxy_url);
+	/* Else libcurl asks the environment which hosts need none. */
+	curl_easy_setopt(transfer->easy, CURLOPT_NOPROXY, "");
 	return 0;
 }

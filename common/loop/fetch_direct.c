@@ -281,7 +281,7 @@ static bool set_request(
 {
 	struct slice authority, target;
 
-	if (!fetch_plain_read(request, &authority, &target) ||
+	if (request->answer_header != NULL || !fetch_plain_read(request, &authority, &target) ||
 		(*site = fetch_sites_find(&direct->sites, authority)) == NULL ||
 		(*site)->address_len == 0 || fetch_sites_is_odd(&direct->sites, request->url))
 		return false;

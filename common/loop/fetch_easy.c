@@ -38,6 +38,7 @@ void fetch_forget_headers(struct fetch_result *result)
 {
 	result->content_type[0] = '\0';
 	result->content_encoding[0] = '\0';
+	result->answer_header[0] = '\0';
 	result->retry_after_ms = -1;
 }
 
@@ -81,6 +82,33 @@ static int64_t parse_seconds(struct slice text)
 	return seconds;
 }
 
+/* From now to the date, not below 0; -1 where it is none. */
+static int64_t parse_date(struct slice text)
+{
+	char date[64];
+	time_t at, now = time(NULL);
+
+	if (text.len == 0 || text.len >= sizeof(date))
+		return -1;
+	memcpy(date, text.ptr, text.len);
+	date[text.len] = '\0';
+	at = curl_getdate(date, NULL);
+	if (at < 0)
+		return -1;
+	if (at <= now)
+		return 0;
+	return at - now < MAX_RETRY_AFTER_S ? at - now : MAX_RETRY_AFTER_S;
+}
+
+static int64_t parse_retry_after_ms(struct slice text)
+{
+	int64_t seconds = parse_seconds(text);
+
+	if (seconds < 0)
+		seconds = parse_date(text);
+	return seconds < 0 ? -1 : seconds * 1000;
+}
+
 void fetch_keep_header(struct fetch_result *result, struct slice name, struct slice value)
 {
 	if (name.len == 12 && strncasecmp(name.ptr, "Content-Type", 12) == 0)
@@ -88,8 +116,8 @@ void fetch_keep_header(struct fetch_result *result, struct slice name, struct sl
 	else if (name.len == 16 && strncasecmp(name.ptr, "Content-Encoding", 16) == 0)
 		keep_list(result->content_encoding, sizeof(result->content_encoding), value);
 	else if (name.len == 11 && strncasecmp(name.ptr, "Retry-After", 11) == 0 &&
-		 result->retry_after_ms < 0 && parse_seconds(value) >= 0)
-		result->retry_after_ms = parse_seconds(value) * 1000;
+		 result->retry_after_ms < 0)
+		result->retry_after_ms = parse_retry_after_ms(value);
 }
 
 static struct slice trim(struct slice s)
@@ -103,12 +131,71 @@ static struct slice trim(struct slice s)
 	return s;
 }
 
+static bool is_asked_for(const struct fetch_transfer *transfer, struct slice name)
+{
+	const char *wanted = transfer->request.answer_header;
+
+	return wanted != NULL && name.len == strlen(wanted) &&
+	       strncasecmp(name.ptr, wanted, name.len) == 0;
+}
+
+static char *part_of(CURLU *url, CURLUPart part)
+{
+	char *text = NULL;
+
+	(void)curl_url_get(url, part, &text, part == CURLUPART_PORT ? CURLU_DEFAULT_PORT : 0);
+	return text;
+}
+
+/* What cannot be read, libcurl will not follow either. */
+static bool leads_elsewhere(const char *from, const char *location)
+{
+	static const CURLUPart parts[] = {CURLUPART_SCHEME, CURLUPART_HOST, CURLUPART_PORT};
+	CURLU *here = curl_url(), *there = curl_url();
+	bool differs = curl_url_set(here, CURLUPART_URL, from, 0) != CURLUE_OK ||
+		       curl_url_set(there, CURLUPART_URL, from, 0) != CURLUE_OK ||
+		       curl_url_set(there, CURLUPART_URL, location, 0) != CURLUE_OK;
+
+	for (size_t i = 0; i < ARRAY_LEN(parts) && !differs; i++) {
+		char *a = part_of(here, parts[i]), *b = part_of(there, parts[i]);
+
+		differs = a == NULL || b == NULL || strcasecmp(a, b) != 0;
+		curl_free(a);
+		curl_free(b);
+	}
+	curl_url_cleanup(here);
+	curl_url_cleanup(there);
+	return differs;
+}
+
+/* libcurl leaves out Authorization elsewhere, but no other header. */
+static bool gives_secrets_away(
+	const struct fetch_transfer *transfer, struct slice name, struct slice value)
+{
+	char *location, *from = NULL;
+	long status = 0;
+	bool result;
+
+	if (transfer->material == NULL || !transfer->material->is_for_one_host ||
+		!transfer->request.follow_redirects || name.len != 8 ||
+		strncasecmp(name.ptr, "Location", 8) != 0)
+		return false;
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	if (status / 100 != 3)
+		return false;
+	curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &from);
+	location = xstrndup(value.ptr, value.len);
+	result = from == NULL || leads_elsewhere(from, location);
+	free(location);
+	return result;
+}
+
 static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 {
 	struct fetch_transfer *transfer = arg;
 	size_t len = size * count;
 	const char *colon = memchr(bytes, ':', len);
-	struct slice value;
+	struct slice name, value;
 
 	transfer->header_bytes += len;
 	if (transfer->header_bytes > FETCH_MAX_HEADER_BYTES) {
@@ -119,9 +206,16 @@ static size_t on_header(char *bytes, size_t size, size_t count, void *arg)
 	if (len >= 5 && memcmp(bytes, "HTTP/", 5) == 0) {
 		fetch_forget_headers(&transfer->result);
 	} else if (colon != NULL) {
-		value = (struct slice){colon + 1, len - (size_t)(colon + 1 - bytes)};
-		fetch_keep_header(&transfer->result, (struct slice){bytes, (size_t)(colon - bytes)},
-			trim(value));
+		name = (struct slice){bytes, (size_t)(colon - bytes)};
+		value = trim((struct slice){colon + 1, len - (size_t)(colon + 1 - bytes)});
+		fetch_keep_header(&transfer->result, name, value);
+		if (is_asked_for(transfer, name))
+			keep_text(transfer->result.answer_header,
+				sizeof(transfer->result.answer_header), value);
+		if (gives_secrets_away(transfer, name, value)) {
+			transfer->overflow = SECRETS_OVERFLOW;
+			return 0;
+		}
 	}
 	return len;
 }

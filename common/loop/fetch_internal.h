@@ -15,7 +15,7 @@
 #define FETCH_MAX_HEADER_BYTES ((size_t)300 << 10) /* of an answer, all redirects together */
 
 /* Why we ended it ourselves; curl then only says "write error". */
-enum fetch_overflow { NO_OVERFLOW, BODY_OVERFLOW, HEADER_OVERFLOW };
+enum fetch_overflow { NO_OVERFLOW, BODY_OVERFLOW, HEADER_OVERFLOW, SECRETS_OVERFLOW };
 
 struct fetch_direct_peer;
 
@@ -70,7 +70,8 @@ struct fetch_material {
 	const struct http_client_settings *settings;
 	struct buf ca, cert, key; /* PEM */
 	struct string_list headers;
-	struct err error; /* why it cannot be used; "" */
+	bool is_for_one_host; /* libcurl would send the secret ones wherever it is redirected */
+	struct err error;     /* why it cannot be used; "" */
 };
 void fetch_material_unref(struct fetch_material *material);
 

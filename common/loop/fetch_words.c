@@ -74,6 +74,10 @@ static void say_overflow(struct fetch_transfer *transfer, CURLcode code)
 		buf_append_str(&text, "headers exceed ");
 		units_format_size(FETCH_MAX_HEADER_BYTES, &text);
 		break;
+	case SECRETS_OVERFLOW:
+		buf_append_str(&text, "redirected to another host, which is not for the secrets "
+				      "of http_headers");
+		break;
 	}
 	fetch_say(&transfer->result, "", buf_cstr(&text));
 	buf_free(&text);

@@ -9,6 +9,7 @@
 #include "common/core/log.h"
 #include "common/loop/httpd_stream.h"
 #include "common/loop/webauth.h"
+#include "common/loop/webtls.h"
 
 #include <microhttpd.h>
 
@@ -364,15 +365,44 @@ static void on_request_done(void *arg, struct MHD_Connection *connection, void *
 	*context = NULL;
 }
 
+/* It would be let in unasked. */
+static void refuse_connection(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	if (info != NULL)
+		(void)shutdown(info->connect_fd, SHUT_RDWR);
+}
+
+/* libmicrohttpd calls this between making a session and its handshake. */
+static void secure(struct httpd *httpd, struct MHD_Connection *connection, void **context)
+{
+	struct webtls *tls = httpd->auth == NULL ? NULL : webauth_tls(httpd->auth);
+	const union MHD_ConnectionInfo *info =
+		tls == NULL
+			? NULL
+			: MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+
+	*context = tls;
+	if (info != NULL)
+		webtls_apply(tls, info->tls_session);
+	else if (tls != NULL)
+		refuse_connection(connection);
+}
+
 static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
 	enum MHD_ConnectionNotificationCode code)
 {
 	struct httpd *httpd = arg;
 
-	(void)connection;
-	(void)context;
-	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
-		httpd->has_left = true;
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		secure(httpd, connection, context);
+		return;
+	}
+	webtls_unref(*context);
+	*context = NULL;
+	httpd->has_left = true;
 }
 
 PRINTF_LIKE(2, 0) static void on_mhd_log(void *arg, const char *format, va_list args)

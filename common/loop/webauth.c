@@ -1,154 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A verdict is remembered under a hash, keyed with a secret of this process, of user and password:
- * neither is kept. Users that do not exist take as long as others, by a hash that nothing matches.
- * At most MAX_RUNNING checks run at once, the others wait in line, at most MAX_WAITING.
+ * What was read is replaced as a whole when a file has changed, or not at all; a worker thread
+ * looks. A verdict is remembered under a hash, keyed with a secret of this process, of user and
+ * password: neither is kept. Users that do not exist take as long as others, by a hash that nothing
+ * matches. At most MAX_RUNNING checks run at once, the others wait in line, at most MAX_WAITING.
  */
 #include "common/loop/webauth.h"
 
-#include "common/config/config.h"
 #include "common/core/base64.h"
 #include "common/core/clock.h"
+#include "common/core/log.h"
 #include "common/core/secret.h"
+#include "common/loop/webconfig.h"
+#include "common/loop/webtls.h"
 
 #include <crypt.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 
-#include <ctype.h>
 #include <strings.h>
 #include <sys/queue.h>
 
-#define MAX_RUNNING  2
-#define MAX_WAITING  64
-#define REMEMBERED   100
-#define DIGEST_BYTES 32
-#define MAX_PASSWORD 72 /* of bcrypt */
-#define BASIC        "Basic "
+#define MAX_RUNNING      2
+#define MAX_WAITING      64
+#define REMEMBERED       100
+#define DIGEST_BYTES     32
+#define MAX_PASSWORD     72 /* of bcrypt */
+#define BASIC            "Basic "
+#define LOOK_INTERVAL_MS 2000
 /* Of a random password; its cost is Prometheus' own for users that do not exist. */
 #define NOBODY_HASH "$2b$10$CwTycUXWue0Thq9StjUM0uJ8d4v3U7Xb0Yw1mC7l2Wb8Ck0kQv5vW"
 
-/* --- The file. */
-
-struct web_user {
-	char *name, *hash;
-};
-
-struct web_tls {
-	bool present;
-	char *cert_file, *key_file, *cert, *key;
-};
-
-struct web_config {
-	struct web_tls tls;
-	struct web_user *users;
-	size_t user_count;
-};
-
-static int check_bcrypt(const char *hash, struct err *err)
-{
-	if (strlen(hash) != 60 || strncmp(hash, "$2", 2) != 0 || hash[3] != '$' ||
-		strchr("aby", hash[2]) == NULL)
-		return err_setf(err, "is no bcrypt hash: make one with htpasswd -nBC 10 USER");
-	return 0;
-}
-
-static const struct config_key user_keys[] = {
-	{.name = "basic_auth_users",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct web_user, hash),
-		.flags = CONFIG_REQUIRED | CONFIG_HIDDEN,
-		.check = check_bcrypt,
-		.help = "The bcrypt hash of the user's password."},
-};
-
-static const struct config_table user_table = {
-	.keys = user_keys,
-	.key_count = ARRAY_LEN(user_keys),
-	.size = sizeof(struct web_user),
-	.position_offset = CONFIG_NOWHERE,
-	.present_offset = CONFIG_NOWHERE,
-	.name_offset = offsetof(struct web_user, name),
-	.bare = true,
-};
-
-static const struct config_key tls_keys[] = {
-	{.name = "cert_file",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct web_tls, cert_file),
-		.help = "The certificate and its chain."},
-	{.name = "key_file",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct web_tls, key_file),
-		.help = "Its private key."},
-	{.name = "cert",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct web_tls, cert),
-		.help = "The certificate itself, in PEM."},
-	{.name = "key",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct web_tls, key),
-		.flags = CONFIG_HIDDEN,
-		.help = "The key itself, in PEM."},
-};
-
-static void check_tls(struct config_object *object)
-{
-	const struct web_tls *tls = object->value;
-
-	if ((tls->cert == NULL) == (tls->cert_file == NULL))
-		config_error_at(object->config, object->position, "give one of cert_file and cert");
-	if ((tls->key == NULL) == (tls->key_file == NULL))
-		config_error_at(object->config, object->position, "give one of key_file and key");
-}
-
-static const struct config_table tls_table = {
-	.keys = tls_keys,
-	.key_count = ARRAY_LEN(tls_keys),
-	.size = sizeof(struct web_tls),
-	.position_offset = CONFIG_NOWHERE,
-	.present_offset = offsetof(struct web_tls, present),
-	.name_offset = CONFIG_NOWHERE,
-	.check = check_tls,
-};
-
-static const struct config_key web_keys[] = {
-	{.name = "tls_server_config",
-		.type = CONFIG_SECTION,
-		CONFIG_AT(struct web_config, tls),
-		.table = &tls_table,
-		.help = "TLS of the listener."},
-	{.name = "basic_auth_users",
-		.type = CONFIG_MAP,
-		CONFIG_AT(struct web_config, users),
-		.count_offset = offsetof(struct web_config, user_count),
-		.table = &user_table,
-		.help = "Who may ask, each with a bcrypt hash."},
-};
-
-static const struct config_table web_table = {
-	.keys = web_keys,
-	.key_count = ARRAY_LEN(web_keys),
-	.size = sizeof(struct web_config),
-	.position_offset = CONFIG_NOWHERE,
-	.present_offset = CONFIG_NOWHERE,
-	.name_offset = CONFIG_NOWHERE,
-};
-
 /* --- The checks. */
 
+/* What was found of the latest so many. */
 struct memory {
-	unsigned char digest[DIGEST_BYTES];
-	bool pass;
+	unsigned char digests[REMEMBERED][DIGEST_BYTES];
+	size_t count, next;
 };
 
 struct check {
 	uv_work_t work;
 	struct webauth *auth;
-	char *password;
-	const char *hash; /* the webauth's */
-	bool is_nobody;   /* never passes */
+	char *password, *hash;
+	bool is_nobody; /* never passes */
+	unsigned generation;
 	bool pass;
 	unsigned char digest[DIGEST_BYTES];
 	void (*on_judged)(void *arg, bool pass);
@@ -156,14 +53,27 @@ struct check {
 	STAILQ_ENTRY(check) entry;
 };
 
+/* What a file said, and what was made of it. */
+struct material {
+	struct web_config config;
+	struct webtls *tls; /* NULL without */
+};
+
 struct webauth {
 	uv_loop_t *loop;
-	struct web_config config;
-	struct buf cert, key;
+	char *path;
+	struct webtls_own own;
+	struct material *now;
+	unsigned generation;    /* of `now`: verdicts of another do not count */
+	struct material *fresh; /* by the worker; NULL: nothing has changed, or `why` not */
+	struct err why;
+	char *complaint; /* what the log has been told; NULL: all is well */
+	uv_timer_t timer;
+	uv_work_t look;
+	bool is_looking, has_timer;
 	char *own_header;
 	unsigned char salt[DIGEST_BYTES];
-	struct memory remembered[REMEMBERED];
-	size_t remembered_count, next_forgotten;
+	struct memory passed, refused; /* apart: guesses must not push out who is known */
 	STAILQ_HEAD(, check) waiting;
 	size_t waiting_count, running_count;
 	bool is_closing;
@@ -184,24 +94,20 @@ static bool digest_of(
 	return done;
 }
 
-static const struct memory *recall(
-	const struct webauth *auth, const unsigned char digest[DIGEST_BYTES])
+static bool is_in(const struct memory *memory, const unsigned char digest[DIGEST_BYTES])
 {
-	for (size_t i = 0; i < auth->remembered_count; i++)
-		if (CRYPTO_memcmp(auth->remembered[i].digest, digest, DIGEST_BYTES) == 0)
-			return &auth->remembered[i];
-	return NULL;
+	for (size_t i = 0; i < memory->count; i++)
+		if (CRYPTO_memcmp(memory->digests[i], digest, DIGEST_BYTES) == 0)
+			return true;
+	return false;
 }
 
-static void remember(struct webauth *auth, const struct check *check)
+static void remember(struct memory *memory, const unsigned char digest[DIGEST_BYTES])
 {
-	struct memory *place = &auth->remembered[auth->next_forgotten];
-
-	auth->next_forgotten = (auth->next_forgotten + 1) % REMEMBERED;
-	if (auth->remembered_count < REMEMBERED)
-		auth->remembered_count++;
-	memcpy(place->digest, check->digest, DIGEST_BYTES);
-	place->pass = check->pass;
+	memcpy(memory->digests[memory->next], digest, DIGEST_BYTES);
+	memory->next = (memory->next + 1) % REMEMBERED;
+	if (memory->count < REMEMBERED)
+		memory->count++;
 }
 
 /* On a worker thread. */
@@ -221,24 +127,42 @@ static void free_check(struct check *check)
 {
 	explicit_bzero(check->password, strlen(check->password));
 	free(check->password);
+	free(check->hash);
 	free(check);
 }
 
 static void start_next(struct webauth *auth);
+
+static void free_material(struct material *material)
+{
+	if (material == NULL)
+		return;
+	web_config_fini(&material->config);
+	webtls_unref(material->tls);
+	free(material);
+}
 
 static void free_webauth(struct webauth *auth)
 {
 	void (*on_closed)(void *) = auth->on_closed;
 	void *arg = auth->closed_arg;
 
-	config_free(&web_table, &auth->config);
-	buf_free(&auth->cert);
-	secret_free(&auth->key);
+	free_material(auth->now);
+	free_material(auth->fresh);
+	webtls_own_fini(&auth->own);
+	free(auth->path);
+	free(auth->complaint);
 	free(auth->own_header);
 	explicit_bzero(auth, sizeof(*auth));
 	free(auth);
 	if (on_closed != NULL)
 		on_closed(arg);
+}
+
+static void finish_closing(struct webauth *auth)
+{
+	if (auth->running_count == 0 && !auth->is_looking && !auth->has_timer)
+		free_webauth(auth);
 }
 
 static void on_worked(uv_work_t *request, int status)
@@ -249,13 +173,14 @@ static void on_worked(uv_work_t *request, int status)
 	(void)status;
 	auth->running_count--;
 	if (!auth->is_closing) {
-		remember(auth, check);
+		if (check->generation == auth->generation)
+			remember(check->pass ? &auth->passed : &auth->refused, check->digest);
 		check->on_judged(check->arg, check->pass);
 		start_next(auth);
 	}
 	free_check(check);
-	if (auth->is_closing && auth->running_count == 0)
-		free_webauth(auth);
+	if (auth->is_closing)
+		finish_closing(auth);
 }
 
 static void start_next(struct webauth *auth)
@@ -273,9 +198,9 @@ static void start_next(struct webauth *auth)
 
 static const char *hash_of(const struct webauth *auth, struct slice user)
 {
-	for (size_t i = 0; i < auth->config.user_count; i++)
-		if (slice_is(user, auth->config.users[i].name))
-			return auth->config.users[i].hash;
+	for (size_t i = 0; i < auth->now->config.user_count; i++)
+		if (slice_is(user, auth->now->config.users[i].name))
+			return auth->now->config.users[i].hash;
 	return NULL;
 }
 
@@ -291,17 +216,15 @@ static enum webauth_verdict judge_pair(
 {
 	const char *colon = memchr(pair.ptr, ':', pair.len);
 	unsigned char digest[DIGEST_BYTES];
-	const struct memory *memory;
 	struct check *check;
 	const char *hash;
 
 	if (colon == NULL || memchr(pair.ptr, '\0', pair.len) != NULL ||
 		!digest_of(auth, pair, digest))
 		return WEBAUTH_REFUSE;
-	memory = recall(auth, digest);
-	if (memory != NULL)
-		return memory->pass ? WEBAUTH_PASS : WEBAUTH_REFUSE;
-	if (auth->waiting_count >= MAX_WAITING ||
+	if (is_in(&auth->passed, digest))
+		return WEBAUTH_PASS;
+	if (is_in(&auth->refused, digest) || auth->waiting_count >= MAX_WAITING ||
 		pair.len - (size_t)(colon + 1 - pair.ptr) > MAX_PASSWORD)
 		return WEBAUTH_REFUSE;
 	hash = hash_of(auth, (struct slice){pair.ptr, (size_t)(colon - pair.ptr)});
@@ -310,7 +233,8 @@ static enum webauth_verdict judge_pair(
 	check->work.data = check;
 	check->password = xstrndup(colon + 1, pair.len - (size_t)(colon + 1 - pair.ptr));
 	check->is_nobody = hash == NULL;
-	check->hash = hash == NULL ? NOBODY_HASH : hash;
+	check->hash = xstrdup(hash == NULL ? NOBODY_HASH : hash);
+	check->generation = auth->generation;
 	memcpy(check->digest, digest, DIGEST_BYTES);
 	check->on_judged = on_judged;
 	check->arg = arg;
@@ -326,7 +250,7 @@ enum webauth_verdict webauth_judge(struct webauth *auth, const char *header,
 	enum webauth_verdict verdict = WEBAUTH_REFUSE;
 	struct buf pair = {0};
 
-	if (auth->config.user_count == 0)
+	if (auth->now->config.user_count == 0)
 		return WEBAUTH_PASS;
 	if (header == NULL)
 		return WEBAUTH_REFUSE;
@@ -356,59 +280,86 @@ static void make_secrets(struct webauth *auth)
 	secret_free(&header);
 }
 
-static int parse(struct webauth *auth, const char *path, struct slice text, struct err *err)
+/* On any thread. `has_tls`: what the listener was opened with; NULL before. */
+static struct material *load(
+	const char *path, const struct webtls_own *own, const bool *has_tls, struct err *err)
 {
-	struct config config = {
-		.path = path, .audience = 1, .root_table = &web_table, .root = &auth->config};
-	struct yaml_position position;
-	struct yaml_document *document;
-	struct buf report = {0};
-	int result = 0;
+	struct material *material = xcalloc(1, sizeof(*material));
+	int result = web_config_load(&material->config, path, err);
 
-	if (text.len == 0)
-		return 0; /* as Prometheus: nothing is secured */
-	document = yaml_parse(text, &position, err);
-	if (document == NULL)
-		return err_wrapf(err, "%s:%d:%d", path, position.line, position.column);
-	config_read(&config, yaml_root(document));
-	yaml_document_free(document);
-	if (config_report(&config, &report) > 0) {
-		size_t len = strcspn(buf_cstr(&report), "\n");
+	if (result == 0 && has_tls != NULL && material->config.tls.present != *has_tls)
+		result = err_setf(err, "tls_server_config comes and goes with a restart only");
+	if (result == 0 && material->config.tls.present)
+		material->tls = webtls_new(&material->config, own, err);
+	if (result == 0 && (material->tls != NULL) == material->config.tls.present)
+		return material;
+	free_material(material);
+	return NULL;
+}
 
-		result = err_setf(err, "%.*s", (int)len, report.ptr);
+/* On a worker thread. What failed may be no fault of a file, but of a pair replaced half. */
+static void look(uv_work_t *work)
+{
+	struct webauth *auth = work->data;
+	bool has_tls = auth->now->tls != NULL;
+
+	if (web_config_has_changed(&auth->now->config))
+		auth->fresh = load(auth->path, &auth->own, &has_tls, &auth->why);
+}
+
+static void complain(struct webauth *auth)
+{
+	if (auth->complaint != NULL && strcmp(auth->complaint, auth->why.text) == 0)
+		return;
+	log_error("the web config file cannot be used: what it said before stays in force",
+		LOG_S("error", auth->why.text));
+	free(auth->complaint);
+	auth->complaint = xstrdup(auth->why.text);
+}
+
+static void use(struct webauth *auth, struct material *material)
+{
+	free_material(auth->now);
+	auth->now = material;
+	auth->generation++;
+	auth->passed = (struct memory){.count = 0};
+	auth->refused = (struct memory){.count = 0};
+}
+
+static void on_looked(uv_work_t *work, int status)
+{
+	struct webauth *auth = work->data;
+
+	(void)status;
+	auth->is_looking = false;
+	if (auth->is_closing) {
+		finish_closing(auth);
+		return;
 	}
-	buf_free(&report);
-	return result;
+	if (auth->fresh != NULL) {
+		use(auth, auth->fresh);
+		auth->fresh = NULL;
+		log_info("the web config file has changed, and is in force",
+			LOG_S("path", auth->path));
+	}
+	if (auth->why.text[0] != '\0') {
+		complain(auth);
+	} else {
+		free(auth->complaint);
+		auth->complaint = NULL;
+	}
 }
 
-/* A relative path is of the folder that the file is in, as in Prometheus. */
-static int read_pem(
-	const char *value, const char *file, const char *base, struct buf *out, struct err *err)
+static void on_timer(uv_timer_t *timer)
 {
-	const char *slash = strrchr(base, '/');
-	char *path = file == NULL || file[0] == '/' || slash == NULL
-			     ? NULL
-			     : xasprintf("%.*s%s", (int)(slash + 1 - base), base, file);
-	int result = secret_read(value, path != NULL ? path : file, out, err);
+	struct webauth *auth = timer->data;
 
-	free(path);
-	return result;
-}
-
-static int load(struct webauth *auth, const char *path, struct err *err)
-{
-	const struct web_tls *tls = &auth->config.tls;
-	struct buf text = {0};
-	int result = secret_read_file(path, &text, err);
-
-	if (result == 0)
-		result = parse(auth, path, buf_slice(&text), err);
-	if (result == 0 && tls->present)
-		result = read_pem(tls->cert, tls->cert_file, path, &auth->cert, err);
-	if (result == 0 && tls->present)
-		result = read_pem(tls->key, tls->key_file, path, &auth->key, err);
-	secret_free(&text);
-	return result;
+	if (auth->is_looking)
+		return;
+	auth->is_looking = true;
+	auth->why.text[0] = '\0';
+	auth->look.data = auth;
+	uv_queue_work(auth->loop, &auth->look, look, on_looked);
 }
 
 struct webauth *webauth_load(uv_loop_t *loop, const char *path, struct err *err)
@@ -416,27 +367,53 @@ struct webauth *webauth_load(uv_loop_t *loop, const char *path, struct err *err)
 	struct webauth *auth = xcalloc(1, sizeof(*auth));
 
 	auth->loop = loop;
+	auth->path = xstrdup(path);
 	STAILQ_INIT(&auth->waiting);
 	make_secrets(auth);
-	if (load(auth, path, err) == 0)
-		return auth;
-	free_webauth(auth);
-	return NULL;
+	if (webtls_own_init(&auth->own, err) == 0)
+		auth->now = load(path, &auth->own, NULL, err);
+	if (auth->now == NULL) {
+		free_webauth(auth);
+		return NULL;
+	}
+	auth->has_timer = true;
+	auth->timer.data = auth;
+	uv_timer_init(loop, &auth->timer);
+	uv_timer_start(&auth->timer, on_timer, LOOK_INTERVAL_MS, LOOK_INTERVAL_MS);
+	return auth;
 }
 
 const char *webauth_cert(const struct webauth *auth)
 {
-	return auth->config.tls.present ? buf_cstr((struct buf *)&auth->cert) : NULL;
+	return auth->now->tls == NULL ? NULL : buf_cstr(&auth->now->config.cert);
 }
 
 const char *webauth_key(const struct webauth *auth)
 {
-	return auth->config.tls.present ? buf_cstr((struct buf *)&auth->key) : NULL;
+	return auth->now->tls == NULL ? NULL : buf_cstr(&auth->now->config.key);
+}
+
+struct webtls *webauth_tls(const struct webauth *auth)
+{
+	return auth->now->tls == NULL ? NULL : webtls_ref(auth->now->tls);
+}
+
+const struct webtls_own *webauth_own(const struct webauth *auth)
+{
+	return &auth->own;
 }
 
 const char *webauth_own_header(const struct webauth *auth)
 {
 	return auth->own_header;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	struct webauth *auth = handle->data;
+
+	auth->has_timer = false;
+	finish_closing(auth);
 }
 
 void webauth_close(struct webauth *auth, void (*on_closed)(void *arg), void *arg)
@@ -450,6 +427,5 @@ void webauth_close(struct webauth *auth, void (*on_closed)(void *arg), void *arg
 		STAILQ_REMOVE_HEAD(&auth->waiting, entry);
 		free_check(check);
 	}
-	if (auth->running_count == 0)
-		free_webauth(auth);
+	uv_close((uv_handle_t *)&auth->timer, on_timer_closed);
 }

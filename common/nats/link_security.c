@@ -122,7 +122,8 @@ static int open_key(const char *pem, char path[PATH_BYTES], struct err *err)
 
 static int load_certificate(const struct nats_tls *tls, natsOptions *options, struct err *err)
 {
-	bool is_inline = strncmp(tls->key, PEM_BEGIN, strlen(PEM_BEGIN)) == 0;
+	/* Whatever stands before it: as a path, it would be named in an error. */
+	bool is_inline = strstr(tls->key, PEM_BEGIN) != NULL || strchr(tls->key, '\n') != NULL;
 	char path[PATH_BYTES];
 	int fd = -1;
 	natsStatus s;

@@ -5,15 +5,9 @@
  * only memory a hostile input can ask for is the output, which the limit bounds. The guess is what
  * the input claims (gzip's ISIZE, zstd's content size), believed only as far as limit and format
  * allow; a lie costs another round.
- *
- * A delta is one frame that states its size, so that there is nothing to guess: it is decoded into
- * exactly that, in one call, where the library checks what a window could refer to against the
- * prefix itself.
  */
-#include "common/wire/codec.h"
+#include "common/wire/codec_internal.h"
 
-#include <libdeflate.h>
-#include <zstd.h>
 #include <zstd_errors.h>
 
 /* Deflate's best: 258 bytes for two bits. */
@@ -25,34 +19,12 @@
 #define DEFLATE_LEVEL_MAX     12
 #define GZIP_ISIZE_BYTES      4
 #define GZIP_MEMBER_MIN_BYTES 18
-#define ZSTD_MAGIC_BYTES      4
-/* Of a frame header's descriptor, the byte behind the magic. */
-#define ZSTD_HAS_CHECKSUM   0x04
-#define ZSTD_HAS_DICTIONARY 0x03
-/* A block is at least three bytes, and comes to at most this. */
-#define ZSTD_BLOCK_MIN_BYTES 3
-#define ZSTD_BLOCK_MAX_BYTES ((size_t)128 << 10)
-/* So that all of prefix and body is in reach; costs nothing where both are at hand. */
-#define WINDOW_LOG_MIN 17
-#define WINDOW_LOG_MAX 27
-/* A context above this is made anew after use. */
-#define CONTEXT_KEEP_BYTES ((size_t)8 << 20)
-
 static const char *const names[] = {
 	[ENCODING_IDENTITY] = "identity",
 	[ENCODING_GZIP] = "gzip",
 	[ENCODING_ZSTD] = "zstd",
 	[ENCODING_ZSTD_DELTA] = "zstd-delta",
 	[ENCODING_UNKNOWN] = "unknown",
-};
-
-struct codec {
-	struct libdeflate_decompressor *inflate;
-	struct libdeflate_compressor *deflate; /* of deflate_level; NULL until needed */
-	int deflate_level;
-	ZSTD_DCtx *unzstd;
-	ZSTD_CCtx *zstd;
-	struct buf scratch;
 };
 
 /* What one attempt at one gzip member or at all of a zstd body came to. */
@@ -101,6 +73,7 @@ struct codec *codec_new(void)
 	codec->inflate = or_abort(libdeflate_alloc_decompressor());
 	codec->unzstd = or_abort(ZSTD_createDCtx());
 	codec->zstd = or_abort(ZSTD_createCCtx());
+	codec_delta_init(codec);
 	return codec;
 }
 
@@ -113,11 +86,12 @@ void codec_free(struct codec *codec)
 		libdeflate_free_compressor(codec->deflate);
 	ZSTD_freeDCtx(codec->unzstd);
 	ZSTD_freeCCtx(codec->zstd);
+	codec_delta_fini(codec);
 	buf_free(&codec->scratch);
 	free(codec);
 }
 
-static void scratch_done(struct codec *codec)
+void codec_scratch_done(struct codec *codec)
 {
 	if (codec->scratch.capacity > SCRATCH_KEEP_BYTES)
 		buf_free(&codec->scratch);
@@ -129,7 +103,7 @@ static size_t smaller(size_t a, size_t b)
 	return a < b ? a : b;
 }
 
-static size_t times(size_t size, size_t factor)
+size_t codec_times(size_t size, size_t factor)
 {
 	return size > SIZE_MAX / factor ? SIZE_MAX : size * factor;
 }
@@ -192,12 +166,12 @@ static enum codec_status decode_growing(
 		}
 		if (room == room_left(decoding))
 			return CODEC_TOO_LARGE;
-		room = times(room < SMALLEST_ROOM_BYTES ? SMALLEST_ROOM_BYTES : room, 2);
+		room = codec_times(room < SMALLEST_ROOM_BYTES ? SMALLEST_ROOM_BYTES : room, 2);
 		room = smaller(room, room_left(decoding));
 	}
 }
 
-static uint32_t little_endian_32(const char *ptr)
+uint32_t codec_little_endian_32(const char *ptr)
 {
 	const unsigned char *at = (const unsigned char *)ptr;
 
@@ -209,8 +183,8 @@ static size_t gzip_guess(struct slice in)
 {
 	if (in.len < GZIP_MEMBER_MIN_BYTES)
 		return 0;
-	return smaller(times(in.len, DEFLATE_MAX_EXPANSION),
-		little_endian_32(in.ptr + in.len - GZIP_ISIZE_BYTES));
+	return smaller(codec_times(in.len, DEFLATE_MAX_EXPANSION),
+		codec_little_endian_32(in.ptr + in.len - GZIP_ISIZE_BYTES));
 }
 
 static enum codec_status decode_all_gzip(struct decoding *decoding)
@@ -235,7 +209,7 @@ static enum codec_status decode_all_gzip(struct decoding *decoding)
 static bool zstd_is_standard(struct slice in)
 {
 	while (in.len >= ZSTD_MAGIC_BYTES) {
-		uint32_t magic = little_endian_32(in.ptr);
+		uint32_t magic = codec_little_endian_32(in.ptr);
 		size_t len;
 
 		if (magic != ZSTD_MAGICNUMBER &&
@@ -257,7 +231,7 @@ static enum codec_status decode_all_zstd(struct decoding *decoding)
 	if (claimed == ZSTD_CONTENTSIZE_ERROR || !zstd_is_standard(decoding->in))
 		return CODEC_CORRUPT;
 	if (claimed == ZSTD_CONTENTSIZE_UNKNOWN)
-		claimed = times(decoding->in.len, 8);
+		claimed = codec_times(decoding->in.len, 8);
 	if (claimed < guess)
 		guess = (size_t)claimed;
 	return decode_growing(decoding, decode_zstd, guess);
@@ -296,7 +270,7 @@ enum codec_status codec_decode(struct codec *codec, enum encoding encoding, stru
 }
 
 /* Whether it is one zstd frame that says its size, which decoding enforces. */
-static bool zstd_says_size(struct slice in, unsigned long long *size)
+bool codec_zstd_says_size(struct slice in, unsigned long long *size)
 {
 	if (in.len == 0 || ZSTD_findFrameCompressedSize(in.ptr, in.len) != in.len)
 		return false;
@@ -315,12 +289,12 @@ bool codec_fits(struct codec *codec, enum encoding encoding, struct slice in, si
 		return false;
 	if (encoding == ENCODING_GZIP && in.len <= limit_bytes / DEFLATE_MAX_EXPANSION)
 		return true;
-	if (encoding == ENCODING_ZSTD && zstd_says_size(in, &size))
+	if (encoding == ENCODING_ZSTD && codec_zstd_says_size(in, &size))
 		return size <= limit_bytes;
 	if (encoding == ENCODING_ZSTD_DELTA)
-		return zstd_says_size(in, &size) && size <= limit_bytes;
+		return codec_zstd_says_size(in, &size) && size <= limit_bytes;
 	status = codec_decode(codec, encoding, in, limit_bytes, &codec->scratch);
-	scratch_done(codec);
+	codec_scratch_done(codec);
 	return status != CODEC_TOO_LARGE;
 }
 
@@ -345,7 +319,7 @@ static int encode_gzip(struct codec *codec, int level, struct slice in, struct e
 	return 0;
 }
 
-static int encode_zstd(struct codec *codec, int level, struct slice in, struct err *err)
+int codec_encode_zstd(struct codec *codec, int level, struct slice in, struct err *err)
 {
 	size_t bound = ZSTD_compressBound(in.len), made;
 
@@ -364,44 +338,6 @@ static int encode_zstd(struct codec *codec, int level, struct slice in, struct e
 	return 0;
 }
 
-/* The smallest window that reaches `bytes` back. */
-static int window_log(size_t bytes)
-{
-	int log = WINDOW_LOG_MIN;
-
-	while (log < WINDOW_LOG_MAX && bytes >> log != 0)
-		log++;
-	return log;
-}
-
-static void context_done(struct codec *codec)
-{
-	ZSTD_CCtx_reset(codec->zstd, ZSTD_reset_session_and_parameters);
-	if (ZSTD_sizeof_CCtx(codec->zstd) <= CONTEXT_KEEP_BYTES)
-		return;
-	ZSTD_freeCCtx(codec->zstd);
-	codec->zstd = or_abort(ZSTD_createCCtx());
-}
-
-static int encode_delta(
-	struct codec *codec, struct slice prefix, int level, struct slice in, struct err *err)
-{
-	size_t reach = prefix.len + in.len;
-	size_t set = ZSTD_CCtx_setParameter(codec->zstd, ZSTD_c_windowLog, window_log(reach));
-	int result;
-
-	if (!ZSTD_isError(set))
-		set = ZSTD_CCtx_setParameter(codec->zstd, ZSTD_c_enableLongDistanceMatching, 1);
-	if (!ZSTD_isError(set))
-		set = ZSTD_CCtx_refPrefix(codec->zstd, prefix.ptr, prefix.len);
-	if (ZSTD_isError(set))
-		result = err_setf(err, "zstd failed: %s", ZSTD_getErrorName(set));
-	else
-		result = encode_zstd(codec, level, in, err);
-	context_done(codec);
-	return result;
-}
-
 /* By way of scratch, since the bound is far above what comes out, and `out` may be kept. */
 int codec_encode(struct codec *codec, enum encoding encoding, int level, struct slice in,
 	struct buf *out, struct err *err)
@@ -416,7 +352,7 @@ int codec_encode(struct codec *codec, enum encoding encoding, int level, struct 
 		result = encode_gzip(codec, level, in, err);
 		break;
 	case ENCODING_ZSTD:
-		result = encode_zstd(codec, level, in, err);
+		result = codec_encode_zstd(codec, level, in, err);
 		break;
 	case ENCODING_ZSTD_DELTA:
 		return err_setf(err, "a delta needs a keyframe");
@@ -425,68 +361,6 @@ int codec_encode(struct codec *codec, enum encoding encoding, int level, struct 
 	}
 	if (result == 0)
 		buf_append_slice(out, buf_slice(&codec->scratch));
-	scratch_done(codec);
+	codec_scratch_done(codec);
 	return result;
-}
-
-int codec_encode_delta(struct codec *codec, struct slice prefix, int level, struct slice in,
-	struct buf *out, struct err *err)
-{
-	int result = encode_delta(codec, prefix, level, in, err);
-
-	if (result == 0)
-		buf_append_slice(out, buf_slice(&codec->scratch));
-	scratch_done(codec);
-	return result;
-}
-
-/* Whether the frame is of the form that deltas have, and can come to what it states. */
-static bool is_delta(struct slice in, unsigned long long *size)
-{
-	unsigned char descriptor;
-
-	if (in.len <= ZSTD_MAGIC_BYTES || little_endian_32(in.ptr) != ZSTD_MAGICNUMBER)
-		return false;
-	descriptor = (unsigned char)in.ptr[ZSTD_MAGIC_BYTES];
-	if ((descriptor & ZSTD_HAS_CHECKSUM) == 0 || (descriptor & ZSTD_HAS_DICTIONARY) != 0)
-		return false;
-	return zstd_says_size(in, size) &&
-	       *size <= times(in.len / ZSTD_BLOCK_MIN_BYTES, ZSTD_BLOCK_MAX_BYTES);
-}
-
-/*
- * A prefix is only ever bytes. One that begins as the library's dictionaries do would be taken for
- * such a thing by the call that needs no memory for it.
- */
-static size_t decompress_with_prefix(
-	ZSTD_DCtx *context, struct slice prefix, struct slice in, char *to, size_t room)
-{
-	size_t made;
-
-	if (prefix.len < ZSTD_MAGIC_BYTES || little_endian_32(prefix.ptr) != ZSTD_MAGIC_DICTIONARY)
-		return ZSTD_decompress_usingDict(
-			context, to, room, in.ptr, in.len, prefix.ptr, prefix.len);
-	made = ZSTD_DCtx_refPrefix(context, prefix.ptr, prefix.len);
-	if (!ZSTD_isError(made))
-		made = ZSTD_decompressDCtx(context, to, room, in.ptr, in.len);
-	ZSTD_DCtx_reset(context, ZSTD_reset_session_and_parameters);
-	return made;
-}
-
-enum codec_status codec_decode_delta(struct codec *codec, struct slice prefix, struct slice in,
-	size_t limit_bytes, struct buf *out)
-{
-	unsigned long long size;
-	size_t made;
-
-	if (!is_delta(in, &size))
-		return CODEC_CORRUPT;
-	if (size > limit_bytes)
-		return CODEC_TOO_LARGE;
-	made = decompress_with_prefix(
-		codec->unzstd, prefix, in, buf_reserve(out, (size_t)size), (size_t)size);
-	if (ZSTD_isError(made))
-		return CODEC_CORRUPT;
-	out->len += made;
-	return CODEC_OK;
 }

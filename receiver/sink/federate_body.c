@@ -131,20 +131,18 @@ static struct slice trim(struct slice labels)
 	return labels;
 }
 
-/* What stands in the braces of a sample, other than the name. */
+/* What stands in the braces of a sample written anew, other than the name. */
 static struct slice inner_labels(
 	const struct build *build, const struct expo_line *line, const struct push_sample *sample)
 {
-	const struct push_rewriter *rewriter = &build->b->rewriter;
-	const char *whole = rewriter->lines.ptr + sample->line_at;
 	size_t begin = federate_open_of(build->b, build->last_open).len;
 	size_t end = sample->line_len - line->value.len - 2; /* without "} " */
 
-	if (!sample->rewritten)
-		return trim(line->labels);
 	/* The last of `open` is the brace or comma before the labels; without any it is not there.
 	 */
-	return begin > end ? (struct slice){NULL, 0} : (struct slice){whole + begin, end - begin};
+	if (begin > end)
+		return (struct slice){NULL, 0};
+	return (struct slice){build->b->rewriter.lines.ptr + sample->line_at + begin, end - begin};
 }
 
 static void append_label(struct build *build, struct slice name, struct slice value)
@@ -188,7 +186,8 @@ static bool has_quoted_names(struct slice labels)
 static uint32_t write_text(
 	struct build *build, const struct expo_line *line, const struct push_sample *sample)
 {
-	struct slice labels = inner_labels(build, line, sample);
+	struct slice labels =
+		sample->rewritten ? inner_labels(build, line, sample) : trim(line->labels);
 	struct buf *text = &build->b->text;
 	uint32_t flags = sample->rewritten && has_quoted_names(labels) ? LINE_QUOTED : 0;
 

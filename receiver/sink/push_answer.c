@@ -24,8 +24,7 @@ static const struct {
 	{0, 999, PUSH_RETRY, ""},
 };
 
-/* Appends the beginning of what the other side says, on one line. */
-static void append_words(char *words, size_t size, struct slice said)
+void push_append_words(char *words, size_t size, struct slice said)
 {
 	size_t len = strlen(words), begin = len;
 
@@ -59,7 +58,7 @@ static void read_status(struct push_answer *answer, const struct fetch_result *r
 	len = strlen(answer->words);
 	if (result->body.len > 0) {
 		snprintf(answer->words + len, sizeof(answer->words) - len, ": ");
-		append_words(answer->words, sizeof(answer->words), buf_slice(&result->body));
+		push_append_words(answer->words, sizeof(answer->words), buf_slice(&result->body));
 	}
 }
 

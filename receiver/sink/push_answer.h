@@ -20,6 +20,9 @@ struct push_answer {
 	char words[PUSH_WORDS_BYTES + 64]; /* for people, printable; "" when taken */
 };
 
+/* Appends the beginning of what the other side says to a text of `size`, on one line, printable. */
+void push_append_words(char *words, size_t size, struct slice said);
+
 void push_answer_read(struct push_answer *answer, const struct fetch_result *result);
 
 #endif

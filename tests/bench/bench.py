@@ -29,6 +29,7 @@ import backlog
 import bodies
 import federation
 import latency
+import remote_write
 import report
 from harness.daemons import ROOT, Poller, Receiver, binary
 from harness.process import wait_until
@@ -42,6 +43,7 @@ REPLAY_SCRAPES = 40
 REPLAY_LEAST = 10       # fewer recorded scrapes say nothing
 RECORD_INTERVAL_S = 15
 AGENT_TARGET_MB = 1.3   # the most that an agent was seen to take for each target
+WRITE_TARGETS = 2000    # with more, an agent needs more than this machine has
 PUBLICATIONS = 20       # watched on their way to the Push Gateway
 
 # What scrapes: name, how it is run, and its configuration beyond what is common.
@@ -58,7 +60,7 @@ SINKS = {
     "push_gateway": (lambda url: {"push_gateway": {"url": url}}, "puts"),
 }
 
-PARTS = ("scrapers", "receiver", "worst", "full", "wire", "latency", "parser", "stale",
+PARTS = ("scrapers", "receiver", "remote_write", "worst", "full", "wire", "latency", "parser", "stale",
          "federate")
 
 
@@ -329,6 +331,10 @@ class Bench:
                 self.attempt(self.bare, "put", targets)
                 for sink in options.sinks:
                     self.attempt(self.receiver, sink, targets, interval_s)
+            if "remote_write" in options.parts and targets <= WRITE_TARGETS:
+                if not ("scrapers" in options.parts and "agent" in options.modes):
+                    self.attempt(self.scraper, "agent", targets, interval_s)
+                self.attempt(remote_write.phase, self, targets, interval_s)
 
     def extras(self):
         options = self.options

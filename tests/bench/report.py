@@ -7,6 +7,7 @@ import re
 import shutil
 
 import plot
+import remote_write
 
 BEGIN, END = "<!-- figures of make bench: begin -->", "<!-- figures of make bench: end -->"
 NAMES = {
@@ -112,6 +113,9 @@ class Report:
                  self.receivers)):
             if rows:
                 parts.append(f"### {title}\n\n{how(rows)}")
+        written = remote_write.table(self.rows)
+        if written:
+            parts.append(f"### Remote write\n\n{written}")
         if "stale" in self.others:
             parts.append("### Passing a backlog older than max_age\n\n" + table(
                 ["", "messages", "B", "a second", "CPU µs a message", "nats-server's", "peak MB"],
@@ -218,7 +222,7 @@ class Report:
 
     def budgets(self):
         return [*self.budgets_scrape(), *self.budgets_wire(), *self.budgets_full(), *self.budgets_stale(),
-                *self.budgets_others()]
+                *self.budgets_others(), remote_write.budget(self.rows)]
 
     def federation(self):
         found = self.others.get("federate")

@@ -49,14 +49,15 @@ class World:
         self.add(daemon)
         return daemon.start(wait) if start else daemon
 
-    def receiver(self, nats, gateway_url, start=True, wait=True, stream=None, name=None, args=(), env=None,
+    def receiver(self, nats, gateway_url=None, start=True, wait=True, stream=None, name=None, args=(), env=None,
                  push=None, **config):
-        """`stream` overrides keys of receiver_stream, `push` of push_gateway."""
+        """`stream` overrides keys of receiver_stream, `push` of push_gateway, which is left out without a URL."""
         section = {"urls": nats.url, "stream": STREAM, "topic": "prometheus", "client_id": "recv",
                    **(stream or {})}
-        gateway = {"url": gateway_url, **(push or {})}
-        daemon = Receiver(self.folder, {"identity": "hub", "receiver_stream": section, "push_gateway": gateway,
-                                        **config}, name=name, args=args, env=env)
+        if gateway_url is not None:
+            config["push_gateway"] = {"url": gateway_url, **(push or {})}
+        daemon = Receiver(self.folder, {"identity": "hub", "receiver_stream": section, **config}, name=name, args=args,
+                          env=env)
         self.add(daemon)
         return daemon.start(wait) if start else daemon
 

@@ -56,7 +56,9 @@ class Line:
             self.braces()
         self.blanks()
         self.value = float(self.take(r"[^ \t\n\0]+"))
-        self.at = text.find("\n", self.at)
+        self.at, value_end = text.find("\n", self.at), self.at
+        stamp = text[value_end:self.at if self.at >= 0 else len(text)].strip()
+        self.time_ms = int(stamp) if stamp else None
         self.at = len(text) if self.at < 0 else self.at + 1
 
     def take(self, pattern):

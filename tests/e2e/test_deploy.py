@@ -97,7 +97,7 @@ class Follower:
     def command(self, machine, script, site=""):
         done = subprocess.run(self._argv(machine, "sh", "-euc", script), text=True, timeout=120,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-                              env={**os.environ, "SOURCE": ROOT, "site": site})
+                              env={**os.environ, "SAMPLES": os.path.join(ROOT, "etc", "nats"), "site": site})
         assert done.returncode == 0, f"{script}\nends with {done.returncode}: {done.stdout}"
         return done.stdout
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import STREAM
 from harness import frames
 from harness.daemons import build_folder
+from harness.frames import flood, raw_message
 from harness.process import TIME_SCALE, wait_until
 from harness.stubs import Gateway, Target, text_answer
 
@@ -34,25 +35,6 @@ def resident_bytes(daemon):
 def check_memory(what, got, bound):
     print(f"{what}: {got / MB:.1f} MB, bound {bound / MB:.0f} MB")
     assert not IS_PLAIN or got <= bound, f"{what}: {got / MB:.1f} MB, more than {bound / MB:.1f} MB"
-
-
-def raw_message(where, body=b"", headers=b""):
-    """For sending in bulk: HPUB with the time and further header lines."""
-    block = b"NATS/1.0\r\nPs-Time: %d\r\n%s\r\n" % (frames.now_ms(), headers)
-    return b"HPUB %s %d %d\r\n%s%s\r\n" % (where.encode(), len(block), len(block) + len(body), block, body)
-
-
-def flood(client, messages, batch=2000):
-    """Publishes without waiting for each, as fast as the server reads."""
-    held = []
-    for message in messages:
-        held.append(message)
-        if len(held) == batch:
-            client.send(b"".join(held))
-            client.flush(60)
-            held.clear()
-    client.send(b"".join(held))
-    client.flush(60)
 
 
 class Honest:
@@ -155,13 +137,13 @@ FORGED = [
     raw_message("prometheus.scrape." + "x" * 3000 + ".app.a.0"),
     raw_message("prometheus.scrape.evil.app." + "x" * 256 + ".0"),
     raw_message("prometheus.scrape.evil.app." + "=FF" * 85 + ".0"),
-    raw_message(scrape_subject(), headers=labels_header({f"l{number}": "x" for number in range(65)})),
-    raw_message(scrape_subject(), headers=labels_header({"a": "x" * 9000})),
-    raw_message(scrape_subject(), headers=labels_header({"n" * 4096: "x"})),
-    raw_message(scrape_subject(), headers=labels_header(LARGE_LABELS)),  # the subject has none
-    raw_message(scrape_subject(), headers=b"Ps-Error: " + b"x" * 60_000 + b"\r\n"),
-    raw_message(scrape_subject(), headers=b"a:b\r\n" * 12_000),
-    raw_message(scrape_subject(), headers=b"Ps-Labels: " + b"[" * 8000 + b"\r\n"),
+    raw_message(scrape_subject(), lines=labels_header({f"l{number}": "x" for number in range(65)})),
+    raw_message(scrape_subject(), lines=labels_header({"a": "x" * 9000})),
+    raw_message(scrape_subject(), lines=labels_header({"n" * 4096: "x"})),
+    raw_message(scrape_subject(), lines=labels_header(LARGE_LABELS)),  # the subject has none
+    raw_message(scrape_subject(), lines=b"Ps-Error: " + b"x" * 60_000 + b"\r\n"),
+    raw_message(scrape_subject(), lines=b"a:b\r\n" * 12_000),
+    raw_message(scrape_subject(), lines=b"Ps-Labels: " + b"[" * 8000 + b"\r\n"),
 ]
 
 

@@ -87,6 +87,26 @@ def test_server_name(world, nats, authority):
     assert target.requests[0][1]["Host"] == f"127.0.0.1:{target.port}"
 
 
+def test_one_job_does_not_use_the_connections_of_another(world, nats, authority, tmp_path):
+    """What is kept open was made unverified, or by a certificate that the other jobs do not have."""
+    client = authority.issue("client")
+    target = world.add(Target(BODY, certificate=authority.issue("server"), client_ca=authority.cert))
+    own = {"cert_file": client.cert, "key_file": client.key}
+    jobs = {"careless": {**own, "insecure_skip_verify": True}, "careful": {**own, "ca_file": authority.cert},
+            "elsewhere": {**own, "ca_file": Authority(tmp_path, "other").cert},
+            "named": {**own, "ca_file": authority.cert, "server_name": "web.example.net"},
+            "nobody": {"ca_file": authority.cert}}
+    daemon = world.poller(nats, {name: {"targets": [{"name": "one", "url": target.url}], "tls_config": tls}
+                                 for name, tls in jobs.items()})
+
+    def scrapes(job):
+        return daemon.total("scrapes_total", poller_job=job, outcome="success"), daemon.total("scrapes_total", poller_job=job)
+    wait_until(lambda: all(scrapes(job)[1] >= 5 for job in jobs))
+    passed = {job: scrapes(job)[0] for job in jobs}
+    assert passed["careless"] >= 4 and passed["careful"] >= 4, passed
+    assert passed["elsewhere"] == passed["named"] == passed["nobody"] == 0, passed
+
+
 def test_wrong_name_and_expired(world, nats, authority):
     wrong = world.add(Target(BODY, certificate=authority.issue("wrong", alt="DNS:other.example.net")))
     poller(world, nats, wrong.url, tls_config={"ca_file": authority.cert})
@@ -131,6 +151,20 @@ def test_changed_password_file_is_used(world, nats, tmp_path):
     wait_up(nats)
 
 
+def test_a_file_changed_in_place_is_used(world, nats, tmp_path):
+    """Its inode, size and time of modification stay, as with rsync --inplace --times."""
+    path = tmp_path / "password"
+    path.write_text("old")
+    before = path.stat()
+    target = world.add(Target(expect("Authorization", basic("me", "new"))))
+    poller(world, nats, target.url, basic_auth={"username": "me", "password_file": str(path)})
+    wait_error(nats, "HTTP 401")
+    path.write_text("new")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_ino == before.st_ino
+    wait_up(nats)
+
+
 def test_changed_authority_is_used(world, nats, authority, tmp_path):
     other, path = Authority(tmp_path, "other"), tmp_path / "ca.pem"
     shutil.copy(other.cert, path)
@@ -139,6 +173,25 @@ def test_changed_authority_is_used(world, nats, authority, tmp_path):
     wait_error(nats, "TLS: ")
     shutil.copy(authority.cert, path)
     wait_up(nats)
+
+
+def test_changed_client_certificate_is_used(world, nats, authority, tmp_path):
+    """Though a connection is open that was made with the old one."""
+    mine = {name: str(tmp_path / name) for name in ("cert", "key")}
+
+    def put(certificate):
+        for source, name in ((certificate.cert, "cert"), (certificate.key, "key")):
+            shutil.copy(source, mine[name])
+    right = authority.issue("right")
+    put(right)
+    target = world.add(Target(BODY, certificate=authority.issue("server"), client_ca=authority.cert))
+    poller(world, nats, target.url, tls_config={"ca_file": authority.cert, "cert_file": mine["cert"],
+                                                "key_file": mine["key"]})
+    wait_up(nats)
+    put(Authority(tmp_path, "other").issue("wrong"))
+    wait_until(lambda: not outcomes(nats)[-1][0])
+    put(right)
+    wait_until(lambda: outcomes(nats)[-1][0])
 
 
 def test_authorization_and_headers(world, nats, tmp_path):
@@ -162,6 +215,27 @@ def test_credentials_do_not_follow_to_another_host(world, nats):
     assert all("Authorization" not in headers for _, headers, _ in stranger.requests)
 
 
+@pytest.mark.parametrize("way", ["secrets", "files"])
+def test_secret_headers_do_not_follow_to_another_host(world, nats, tmp_path, way):
+    path = tmp_path / "value"
+    path.write_text("abc")
+    stranger = world.add(Target(BODY))
+    target = world.add(Target({"/metrics": status_answer(302, "", {
+        "Location": f"http://localhost:{stranger.port}/metrics"})}))
+    poller(world, nats, target.url, http_headers={"X-Key": {way: ["abc" if way == "secrets" else str(path)]}})
+    wait_error(nats, "redirected to another host, which is not for the secrets of http_headers")
+    assert target.requests[0][1]["X-Key"] == "abc"
+    assert not stranger.requests
+
+
+def test_secret_headers_follow_on_the_same_host(world, nats):
+    answer = expect("X-Key", "abc")["/metrics"]
+    target = world.add(Target({"/metrics": status_answer(302, "", {"Location": "/moved?a=b"}), "/moved?a=b": answer,
+                               "/moved": answer}))
+    poller(world, nats, target.url, http_headers={"X-Key": {"secrets": ["abc"]}})
+    wait_up(nats)
+
+
 class Proxy(Stub):
     def handle(self, request):
         self.seen = (request.path, dict(request.headers))
@@ -175,6 +249,27 @@ def test_proxy(world, nats):
     path, headers = proxy.seen
     assert path == "http://far.example.net/metrics"
     assert headers["Proxy-Authorization"] == basic("u", "p")
+
+
+def test_a_proxy_of_https_sees_no_secret(world, nats):
+    """It is asked to connect, and told nothing of what goes through."""
+    proxy = world.add(Proxy())
+    poller(world, nats, "https://far.example.net/metrics", proxy_url=f"http://127.0.0.1:{proxy.port}",
+           authorization={"credentials": "s3cret"}, http_headers={"X-Key": {"secrets": ["s3cret"]}})
+    wait_until(lambda: hasattr(proxy, "seen"))
+    path, headers = proxy.seen
+    assert path == "far.example.net:443"
+    assert "s3cret" not in str(headers) and "Authorization" not in headers
+
+
+def test_proxy_whatever_the_environment_says(world, nats):
+    proxy = world.add(Proxy())
+    os.environ["no_proxy"] = "far.example.net"
+    try:
+        poller(world, nats, "http://far.example.net/metrics", proxy_url=f"http://127.0.0.1:{proxy.port}")
+    finally:
+        del os.environ["no_proxy"]
+    wait_up(nats)
 
 
 def test_sink(world, nats, authority):

@@ -10,6 +10,7 @@ import pytest
 from conftest import STREAM
 from harness import frames, zstd
 from harness.daemons import build_folder
+from harness.frames import flood, raw_message
 from harness.process import TIME_SCALE, wait_until
 from harness.stubs import Gateway
 
@@ -351,25 +352,6 @@ def test_malformed_references(client, receiver, gateway, key):
     wait_until(lambda: lost(receiver, "malformed") == 1)
     wait_acked(client)
     assert receiver.total("keyframe_lookups_total") == 0
-
-
-def raw_message(where, body, **headers):
-    """For sending in bulk."""
-    block = b"NATS/1.0\r\n" + b"".join(f"{key.replace('_', '-')}: {value}\r\n".encode()
-                                       for key, value in headers.items()) + b"\r\n"
-    return b"HPUB %s %d %d\r\n%s%s\r\n" % (where.encode(), len(block), len(block) + len(body), block, body)
-
-
-def flood(client, messages, batch=500):
-    held = []
-    for message in messages:
-        held.append(message)
-        if len(held) == batch:
-            client.send(b"".join(held))
-            client.flush(60)
-            held.clear()
-    client.send(b"".join(held))
-    client.flush(60)
 
 
 def large_exposition(value):

@@ -75,6 +75,18 @@ def test_own_tls_of_a_stream_and_prometheus_spelling(world, authority):
     check_secret_is_nowhere(daemon, key.split("\n")[1])
 
 
+@pytest.mark.parametrize("before", ["\n", "Bag Attributes\n    friendlyName: client\n"])
+def test_a_key_given_as_text_shows_nowhere(world, authority, before):
+    """Whatever comes before it, as openssl writes it, it is no path: an error would name that."""
+    server = world.nats(config=tls_config(authority.issue("server"), authority))
+    client = authority.issue("client")
+    with open(client.key, encoding="ascii") as file:
+        key = file.read()
+    daemon = poller(world, server, tls={"ca": authority.cert, "cert": client.cert, "key": before + key})
+    daemon.wait_ready()
+    check_secret_is_nowhere(daemon, key.split("\n")[1])
+
+
 def test_puppet_layout(world, authority, tmp_path):
     folder = tmp_path / "ssl"
     for part in ("certs", "private_keys"):

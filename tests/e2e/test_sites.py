@@ -56,7 +56,7 @@ class Sites:
             self.gateway = world.gateway(flags=["--push.disable-consistency-check"])
             self.recorder = world.add(Gateway())
             self.receiver = world.receiver(
-                self.hub, None, wait=False, max_age=MAX_AGE, stream={**self._login(self.hub, "receiver"),
+                self.hub, None, wait=False, max_age=MAX_AGE, stream={**self.hub.login("receiver"),
                                                                      "stream": "GLOBAL", "client_id": "hub"},
                 push_gateway=[{"name": "gateway", "url": self.gateway.url, "publisher_label": True},
                               {"name": "recorder", "url": self.recorder.url, "publisher_label": True}])
@@ -72,10 +72,6 @@ class Sites:
             site = Site(self.world.folder, name, text + FAST, self.certificate, self.authority.cert)
             return self.world.add(site.start())
 
-    def _login(self, server, user):
-        return {"urls": f"127.0.0.1:{server.port}", "user": user, "password": f"CHANGE-ME-{user}",
-                "tls": {"ca": self.authority.cert}}
-
     def _start_data_centre(self, name):
         server = self.dcs[name] = self._server(name, self.at(name), etc("dc1.conf").replace("dc1", name))
         with self.at(name):
@@ -86,7 +82,7 @@ class Sites:
                 server, {"app": {"targets": [{"name": target_name, "url": f"{target.url}/metrics?{target_name}"}
                                              for target_name in TARGETS]}},
                 name=f"poller-{name}", identity=name, monitor_port=0, wait=False,
-                stream={**self._login(server, f"poller_{name}"), "stream": f"PROM_{name}", "create": False})
+                stream={**server.login(f"poller_{name}"), "stream": f"PROM_{name}", "create": False})
 
     def _copy_at_the_hub(self):
         with self.network.hub, self.hub.connect("admin") as admin:

@@ -82,3 +82,23 @@ def publish_delta(client, publisher, job, instance, body, key_body, key_ms, at_m
     """Stores one scrape that refers to the keyframe of `key_ms`, which holds `key_body`."""
     return publish(client, publisher, job, instance, zstd.compress(body.encode(), key_body.encode()), at_ms, labels,
                    **{"Content-Encoding": "zstd-delta", "Ps-Key": str(key_ms), **extra})
+
+
+def raw_message(where, body=b"", lines=b"", **headers):
+    """For flood(): `headers` have _ for -, and the time if no other is given; further `lines` go as they are."""
+    block = b"NATS/1.0\r\n" + b"".join(f"{key.replace('_', '-')}: {value}\r\n".encode()
+                                       for key, value in {"Ps_Time": now_ms(), **headers}.items()) + lines + b"\r\n"
+    return b"HPUB %s %d %d\r\n%s%s\r\n" % (where.encode(), len(block), len(block) + len(body), block, body)
+
+
+def flood(client, messages, batch=500):
+    """Publishes without waiting for each, as fast as the server reads."""
+    held = []
+    for message in messages:
+        held.append(message)
+        if len(held) == batch:
+            client.send(b"".join(held))
+            client.flush(60)
+            held.clear()
+    client.send(b"".join(held))
+    client.flush(60)

@@ -32,8 +32,8 @@ _LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\]|\\.)*)",?')
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
 
 
-def parse_exposition(text):
-    """[(name, labels, value)] of well-formed text 0.0.4."""
+def parse_timed(text):
+    """[(name, labels, value, milliseconds or None)] of well-formed text 0.0.4."""
     samples = []
     for line in text.split("\n"):
         if not line or line.startswith("#"):
@@ -42,8 +42,14 @@ def parse_exposition(text):
         assert match, f"unreadable sample: {line!r}"
         labels = {name: re.sub(r'\\[\\"n]', lambda m: _ESCAPES[m.group()], value)
                   for name, value in _LABEL.findall(match.group(2) or "")}
-        samples.append((match.group(1), labels, float(match.group(3))))
+        samples.append((match.group(1), labels, float(match.group(3)),
+                        None if match.group(4) is None else int(match.group(4))))
     return samples
+
+
+def parse_exposition(text):
+    """[(name, labels, value)] of the same, whatever the timestamps."""
+    return [sample[:3] for sample in parse_timed(text)]
 
 
 class Samples:

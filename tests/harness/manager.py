@@ -25,6 +25,6 @@ class Manager:
     def wait(self, message, timeout=30):
         wait_until(lambda: message in self.told, timeout, what=f"{message!r} is heard; so far: {self.told}")
 
-    def wait_for_line(self, beginning):
-        wait_until(lambda: any(line.startswith(beginning) for line in self.told),
-                   what=f"a line {beginning!r} is heard; so far: {self.told}")
+    def wait_for_line(self, beginning, part=""):
+        wait_until(lambda: any(line.startswith(beginning) and part in line for line in self.told),
+                   what=f"a line {beginning!r} with {part!r} is heard; so far: {self.told}")

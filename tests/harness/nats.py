@@ -9,8 +9,6 @@ import ssl
 import threading
 import uuid
 
-from .process import wait_until
-
 
 class NatsError(Exception):
     pass
@@ -125,6 +123,7 @@ class Nats:
                 self._take(line.rstrip(b"\r\n"))
         except (OSError, ValueError):
             pass
+        self.pongs.put(False)
 
     def _take(self, line):
         verb, _, rest = line.partition(b" ")
@@ -151,7 +150,8 @@ class Nats:
 
     def flush(self, timeout=10):
         self.send(b"PING\r\n")
-        self.pongs.get(timeout=timeout)
+        if not self.pongs.get(timeout=timeout):
+            raise NatsError(f"the connection has ended; errors: {self.errors}")
 
     def subscribe(self, subject, handler):
         sid = self.next_sid
@@ -252,16 +252,6 @@ class Nats:
 
     def consumer_info(self, stream, durable):
         return self.api(f"CONSUMER.INFO.{stream}.{durable}")
-
-    def delete_consumer(self, stream, durable):
-        """nats-server 2.9 may fail to empty the durable's folder at the first try."""
-        def is_deleted():
-            try:
-                self.api(f"CONSUMER.DELETE.{stream}.{durable}")
-            except NatsError as error:
-                return "consumer not found" in str(error)
-            return True
-        wait_until(is_deleted, what=f"{durable} is deleted")
 
     def delete_consumer(self, stream, durable):
         """nats-server 2.9 may fail to remove the folder of one in use, though the consumer is gone."""

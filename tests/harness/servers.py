@@ -174,10 +174,61 @@ class Prometheus(Server):
     def answers(self):
         return http.get(f"{self.url}/-/ready", timeout=2)[0] == 200
 
-    def query(self, expression):
-        """[(labels, value)] of an instant query."""
+    def rows(self, expression):
+        """The rows of an instant query, as they are."""
         from urllib.parse import quote
         answer = http.get_json(f"{self.url}/api/v1/query?query={quote(expression)}")
-        if answer is None:
-            return []
-        return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
+        return [] if answer is None else answer["data"]["result"]
+
+    def query(self, expression):
+        """[(labels, value)] of an instant query for an instant vector."""
+        return [(row["metric"], float(row["value"][1])) for row in self.rows(expression)]
+
+    def stored(self, selector, window="1h"):
+        """{labels as a frozenset: [(milliseconds, value)]} of the raw samples, markers left out."""
+        from urllib.parse import quote
+        answer = http.get_json(f"{self.url}/api/v1/query?query={quote(f'{selector}[{window}]')}")
+        rows = answer["data"]["result"] if answer else []
+        return {frozenset(row["metric"].items()): [(round(at * 1000), float(value)) for at, value in row["values"]]
+                for row in rows}
+
+
+class WriteReceiver(Prometheus):
+    """Prometheus that takes remote writes."""
+
+    def __init__(self, folder, **settings):
+        super().__init__(folder, flags=["--web.enable-remote-write-receiver"], **settings)
+
+    write_path = "/api/v1/write"
+
+
+class VictoriaStore(Server):
+    """VictoriaMetrics that takes remote writes."""
+
+    name = "victoria-metrics"
+    write_path = "/api/v1/write"
+
+    def argv(self):
+        return [find_binary("victoria-metrics"), f"-httpListenAddr=127.0.0.1:{self.port}",
+                f"-storageDataPath={self.folder}/data", "-search.latencyOffset=0s", "-loggerDisableTimestamps"]
+
+    def answers(self):
+        return http.get(f"{self.url}/health", timeout=2)[0] == 200
+
+    def flush(self):
+        http.get(f"{self.url}/internal/force_flush")
+
+    def query(self, expression):
+        from urllib.parse import quote
+        self.flush()
+        answer = http.get_json(f"{self.url}/api/v1/query?query={quote(expression)}&nocache=1")
+        return [(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]] if answer else []
+
+    def stored(self, selector, window="1h"):
+        import json
+        from urllib.parse import quote
+        self.flush()
+        status, text = http.get(f"{self.url}/api/v1/export?match[]={quote(selector)}&reduce_mem_usage=1")
+        rows = [json.loads(line) for line in text.splitlines()] if status == 200 else []
+        return {frozenset(row["metric"].items()): [(at, value) for at, value in zip(row["timestamps"], row["values"])
+                                                   if value is not None] for row in rows}

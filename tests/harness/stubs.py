@@ -39,7 +39,7 @@ class Stub:
             def do_GET(self):
                 stub.handle(self)
 
-            do_PUT = do_POST = do_DELETE = do_GET
+            do_PUT = do_POST = do_DELETE = do_CONNECT = do_GET
 
             def log_message(self, *_):
                 pass

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What both kinds of packages must hold, and what they must leave behind."""
 
+import os
+
+from harness.daemons import ROOT
+
 USER = "prometheus-streams"
+SAMPLES = {"poller.yaml", "receiver.yaml", *(f"nats/{name}" for name in os.listdir(os.path.join(ROOT, "etc/nats")))}
 
 
 def installed_files(kind, unit_folder):

@@ -44,6 +44,9 @@ def test_files(debs, kind):
     assert files == {name for name in wanted if name != "/etc/prometheus-streams"}
     docs = f"/usr/share/doc/prometheus-streams-{kind}"
     assert {f"{docs}/copyright", f"{docs}/changelog.Debian.gz", f"{docs}/README.md.gz"} <= set(modes)
+    examples = f"{docs}/examples/"
+    assert {name[len(examples):] for name, mode in modes.items() if name.startswith(examples) and mode[0] == "-"} == \
+        expected.SAMPLES
 
 
 @pytest.mark.parametrize("kind", ["poller", "receiver"])

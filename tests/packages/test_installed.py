@@ -2,6 +2,7 @@
 """The main job, done by what a package has installed: started as the unit says it, as its user, with its
 configuration, and told of by its service manager's protocol."""
 
+import glob
 import os
 import re
 import signal
@@ -12,10 +13,13 @@ import yaml
 
 import test_deb
 import test_rpm
+import test_units
 from harness import http
 from harness.manager import Manager
+from harness.pki import Authority
 from harness.process import Process, free_port, wait_until
 from harness.servers import NatsServer, NodeExporter, Prometheus, PushGateway
+from harness.sites import Sites
 
 USER = "prometheus-streams"
 
@@ -93,15 +97,73 @@ class Chain:
         assert not problems, "\n".join(problems)
 
 
+def put(root, source, name, mode="0644"):
+    """Where a configuration may name it; for root and the daemons."""
+    root.run("install", "-m", mode, "-g", USER, root.bring(source), f"/etc/prometheus-streams/{name}")
+
+
+class Secured:
+    """A chain with the NATS servers that the installed samples describe: TLS, and no right too many. Each
+    daemon has a server, a user and a stream of its own."""
+
+    USERS = {"poller": "poller_dc1", "receiver": "receiver"}
+
+    def __init__(self, chain):
+        self.chain, self.root = chain, chain.root
+        samples, = glob.glob(self.root.inside("/usr/share/doc/prometheus-streams-receiver*/examples/nats"))
+        self.sites = Sites(chain, chain.folder, lambda name: self.root.read(f"{samples[len(self.root.path):]}/{name}"))
+        self.servers = {"poller": self.sites.dcs["dc1"], "receiver": self.sites.hub}
+        self._log_in("poller", stream="PROM_dc1", create=False)
+        self._log_in("receiver", stream="GLOBAL", client_id="hub")
+
+    def _log_in(self, kind, **keys):
+        login = self.servers[kind].login(self.USERS[kind])
+        password = os.path.join(str(self.chain.folder), f"nats-{kind}.password")
+        with open(password, "w", encoding="ascii") as file:
+            file.write(login.pop("password") + "\n")
+        self.put(password, f"nats-{kind}.password", "0640")
+        configure(self.root, kind, **{f"{kind}_stream": {
+            **login, **keys, "password_file": f"/etc/prometheus-streams/nats-{kind}.password",
+            "tls": {"ca": "/etc/prometheus-streams/ca.pem"}}})
+
+    def put(self, source, name, mode="0644"):
+        """Where the configurations name it; for root and the daemons."""
+        self.root.run("install", "-m", mode, "-g", USER, self.root.bring(source), f"/etc/prometheus-streams/{name}")
+
+    def connection(self, kind):
+        """The only one to the daemon's server but for the administrator's: (user, TLS version)."""
+        answer = http.get_json(f"http://127.0.0.1:{self.servers[kind].monitor_port}/connz?auth=1")
+        row, = (row for row in answer["connections"] if row["authorized_user"] != "admin")
+        return row["authorized_user"], row.get("tls_version")
+
+    def violations(self, kind):
+        """As the daemon counts them."""
+        samples = http.scrape(f"http://127.0.0.1:{self.chain.ports[kind]}/metrics")
+        return samples.total(f"prometheus_streams_{kind}_nats_permission_violations_total")
+
+
 @pytest.fixture(params=["deb", "rpm"])
-def chain(request, root, tmp_path):
+def installed(request, root):
+    """A root with both packages."""
     if request.param == "deb":
         test_deb.install(root, request.getfixturevalue("debs"))
     else:
         test_rpm.install(root, request.getfixturevalue("rpms"))
-    made = Chain(root, tmp_path)
+    return root
+
+
+@pytest.fixture
+def chain(installed, tmp_path):
+    made = Chain(installed, tmp_path)
     yield made
     made.close()
+
+
+@pytest.fixture
+def secured(chain):
+    made = Secured(chain)
+    yield made
+    made.sites.admin.close()
 
 
 def test_the_main_job(chain):
@@ -119,6 +181,33 @@ def test_the_main_job(chain):
         service.process.signal(signal.SIGHUP)  # ExecReload
         wait_until(lambda: "log file reopened" in service.process.log())
         assert service.process.is_running()
+
+
+def test_the_main_job_with_tls_and_no_right_too_many(chain, secured):
+    """From dc1 over its leaf node to the hub; one violation anywhere fails the test."""
+    secured.put(Authority(chain.folder, "other").cert, "ca.pem")
+    services = {kind: chain.start(kind) for kind in ("poller", "receiver")}
+    for service in services.values():  # the servers' certificates are of another authority than this one
+        service.manager.wait_for_line("STATUS=not ready: ", "TLS: ")
+    secured.put(secured.sites.authority.cert, "ca.pem")
+    for service in services.values():
+        service.manager.wait("STATUS=ready")
+    chain.wait_for_data()
+    for kind, service in services.items():
+        user, tls = secured.connection(kind)
+        assert user == secured.USERS[kind] and tls.startswith("1.")
+        assert secured.violations(kind) == 0, service.process.log()[-3000:]
+    assert not secured.sites.violations()
+    with secured.sites.dcs["dc1"].connect("poller_dc1") as client:
+        client.publish("prometheus.scrape.dc2.node.web1.0")
+        client.flush()
+    assert secured.sites.violations(), "one would have been seen"
+
+
+def test_exposure(installed):
+    """Of the units as the packages have them."""
+    for unit in test_units.UNITS:
+        assert test_units.exposure(installed.path, unit) <= test_units.MAX_EXPOSURE
 
 
 def test_an_instance_has_a_configuration_of_its_own(root, debs, tmp_path):

@@ -72,6 +72,9 @@ def test_files(rpms, version, kind):
     assert found == {**expected.installed_files(kind, UNITS),
                      "/var/lib/prometheus-streams": "0750 prometheus-streams:prometheus-streams",
                      "/var/log/prometheus-streams": "0750 prometheus-streams:prometheus-streams"}
+    examples = f"/usr/share/doc/prometheus-streams-{kind}-{version}/examples/"
+    assert {name[len(examples):] for name, mode, _, _ in rows if name.startswith(examples) and mode.startswith("10")} \
+        == expected.SAMPLES
     flags = {name: flags for name, mode, owners, flags in rows}
     assert {name for name in flags if flags[name] == "cn"} == {
         f"/etc/prometheus-streams/{kind}.yaml", f"/etc/logrotate.d/prometheus-streams-{kind}"}

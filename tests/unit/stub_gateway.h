@@ -15,6 +15,7 @@
 
 struct stub_request {
 	char *method, *path, *body;
+	size_t body_len;
 };
 
 struct stub_gateway {
@@ -122,7 +123,8 @@ static bool stub_parse(struct stub_connection *connection)
 	path = strchr(text, ' ') + 1;
 	request.method = xstrndup(text, (size_t)(path - text) - 1);
 	request.path = xstrndup(path, strcspn(path, " "));
-	request.body = xstrndup(text + head, body);
+	request.body = slice_dup((struct slice){text + head, body});
+	request.body_len = body;
 	memmove(text, text + head + body, connection->in.len - head - body);
 	connection->in.len -= head + body;
 	stub_take(connection, request);

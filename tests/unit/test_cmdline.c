@@ -31,6 +31,8 @@ static void test_what_is_refused(void **state)
 		{"--config", NULL, NULL, "--config needs a value"},
 		{"--nonsense", NULL, NULL, "unknown option --nonsense"},
 		{"--config", "x", "y", "unexpected argument \"y\""},
+		{"--config=c", "--web.config.file=", NULL,
+			"--web.config.file needs the path of a file"},
 		{"--log-format", "xml", NULL, "--log-format is text or json, not \"xml\""},
 	};
 
@@ -63,13 +65,16 @@ static void test_what_is_taken(void **state)
 	assert_int_equal(cmdline.action, CMDLINE_HELP);
 	assert_int_equal(parse(&cmdline, &err, "--config=c", "--log-format=json", NULL), 0);
 	assert_int_equal(cmdline.log_format, LOG_JSON);
+	assert_null(cmdline.web_config_file);
+	assert_int_equal(parse(&cmdline, &err, "--config=c", "--web.config.file", "w.yaml"), 0);
+	assert_string_equal(cmdline.web_config_file, "w.yaml");
 }
 
 static void test_help_names_every_option(void **state)
 {
 	static const char *const options[] = {"--config FILE", "--check-config", "--print-config",
-		"--log-format text|json", "--debug", "--pid FILE", "--version", "--help",
-		"--help-config"};
+		"--log-format text|json", "--debug", "--pid FILE", "--web.config.file FILE",
+		"--version", "--help", "--help-config"};
 	struct buf help = {0};
 
 	(void)state;

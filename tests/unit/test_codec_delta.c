@@ -12,7 +12,8 @@
 
 #include <cmocka.h>
 
-#define MB ((size_t)1024 * 1024)
+#define MB    ((size_t)1024 * 1024)
+#define BLOCK ((size_t)128 * 1024) /* zstd's largest */
 
 static struct codec *codec;
 
@@ -76,7 +77,8 @@ static void check_decode(const char *what, struct slice prefix, struct slice in,
 
 static void test_round_trip(void **state)
 {
-	static const size_t sizes[] = {0, 1, 100, 4096, 57000, 300000, 5 * MB + 1};
+	static const size_t sizes[] = {0, 1, 100, 4096, 57000, BLOCK - 1, BLOCK, BLOCK + 1,
+		BLOCK + 5, 300000, 2 * BLOCK, 5 * MB + 1};
 	static const int levels[] = {1, 3, 5, 1};
 
 	(void)state;
@@ -332,10 +334,30 @@ static void test_beside_whole_frames(void **state)
 	buf_free(&delta);
 }
 
+/* Where values differ and lines stay, next to nothing but those values is sent. */
+static void test_values_cost_little(void **state)
+{
+	static const size_t sizes[] = {57000, BLOCK, 3 * BLOCK};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
+		struct buf key = make_text(sizes[i], 0), text = make_text(sizes[i], 1);
+		struct buf packed = encode(buf_slice(&key), 3, buf_slice(&text));
+		size_t changed = sizes[i] / 28 / 10; /* of lines of about so many bytes */
+
+		if (packed.len > changed * 9)
+			fail_msg("%zu bytes come to %zu", sizes[i], packed.len);
+		buf_free(&key);
+		buf_free(&text);
+		buf_free(&packed);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_values_cost_little),
 		cmocka_unit_test(test_is_smaller),
 		cmocka_unit_test(test_wrong_prefix),
 		cmocka_unit_test(test_corrupt),

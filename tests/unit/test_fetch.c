@@ -134,6 +134,11 @@ static const struct {
 		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Encoding:\r\n"
 		"Content-Encoding: br\r\nContent-Length: 2\r\n\r\nok",
 		NULL},
+	{"/far",
+		"HTTP/1.1 429 No\r\nRetry-After: Fri, 31 Dec 2199 23:59:59 GMT\r\nX-Taken:  12 "
+		"\r\nContent-Length: 0\r\n\r\n",
+		NULL},
+	{"/never", "HTTP/1.1 429 No\r\nRetry-After: next week\r\nContent-Length: 0\r\n\r\n", NULL},
 	{"/503", "HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 4\r\n\r\nbusy", NULL},
 	{"/later",
 		"HTTP/1.1 429 No\r\nRetry-After: 99999999999999999999\r\nContent-Length: 0\r\n\r\n",
@@ -454,6 +459,13 @@ static void test_answer_headers(void **state)
 	got = get(&scene, (struct fetch_request){.url = "/later"});
 	assert_int_equal(got->retry_after_ms, 86400 * 1000);
 	got = get(&scene, (struct fetch_request){.url = "/date"});
+	assert_int_equal(got->retry_after_ms, 0);
+	got = get(&scene, (struct fetch_request){.url = "/far"});
+	assert_int_equal(got->retry_after_ms, 86400 * 1000);
+	assert_string_equal(got->answer_header, "");
+	got = get(&scene, (struct fetch_request){.url = "/far", .answer_header = "x-taken"});
+	assert_string_equal(got->answer_header, "12");
+	got = get(&scene, (struct fetch_request){.url = "/never"});
 	assert_int_equal(got->retry_after_ms, -1);
 	got = get(&scene, (struct fetch_request){.url = "/odd"});
 	assert_string_equal(got->content_type, "a??");
