@@ -443,6 +443,7 @@ def test_a_slow_reader_holds_back_nobody(world, client, federate):
     frames.publish(client, "dc1", "app", "big", body, **{"Content-Encoding": "gzip"})
     wait_until(lambda: federate.get("up").find("up") == [1])
     slow = world.add(SlowReader(federate))
+    wait_until(lambda: federate.daemon.total("in_flight", sink="federate") == 1)
     for number in range(20):
         frames.publish(client, "dc1", "app", "small", f"app_x {number}\n")
         begin = time.monotonic()
