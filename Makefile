@@ -68,7 +68,7 @@ endif
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-dev libuv1-dev libyaml-dev \
                    libjansson-dev libmicrohttpd-dev libgnutls28-dev libzstd-dev libdeflate-dev libsnappy-dev zlib1g-dev libpcre2-dev libssl-dev libcrypt-dev uthash-dev \
                    libcmocka-dev clang libclang-rt-dev clang-format valgrind ca-certificates openssl perl python3 python3-pytest python3-pytest-xdist python3-yaml python3-protobuf protobuf-compiler \
-                   nats-server prometheus prometheus-pushgateway prometheus-node-exporter iproute2 curl
+                   nats-server prometheus prometheus-pushgateway prometheus-node-exporter victoria-metrics iproute2 curl
 # And to build packages and look into them.
 DEBIAN_PACKAGING := cpio debhelper dpkg-dev elfutils fakeroot file lintian logrotate mandoc procps rpm rpmlint strace systemd
 # Fedora and EPEL have neither cnats nor the Push Gateway; node-exporter and nats-server come with

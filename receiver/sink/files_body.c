@@ -91,6 +91,17 @@ static void copy_line(
 	copy->at = (size_t)(end - copy->input.ptr);
 }
 
+/* What follows the last line is comments, up to the end of the input, or to a NUL, which is one. */
+static void copy_tail(struct copy *copy)
+{
+	const char *from = copy->input.ptr + copy->at;
+	size_t len = copy->input.len - copy->at;
+	const char *nul = len == 0 ? NULL : memchr(from, 0, len);
+
+	if (len > 0)
+		copy_to(copy, nul != NULL ? nul : from + len);
+}
+
 int files_body_up(struct buf *out, const struct files_scrape *scrape, struct slice exposition,
 	struct err *err)
 {
@@ -100,7 +111,6 @@ int files_body_up(struct buf *out, const struct files_scrape *scrape, struct sli
 	struct expo_line line;
 	enum expo_kind kind;
 	uint64_t samples = 0;
-	size_t end;
 
 	snprintf(copy.stamp, sizeof(copy.stamp), " %" PRId64, scrape->time_ms);
 	buf_append_slice(out, scrape->title);
@@ -113,10 +123,7 @@ int files_body_up(struct buf *out, const struct files_scrape *scrape, struct sli
 		out->len = before;
 		return -1;
 	}
-	/* Up to where the parser found the end: behind a NUL there may be anything. */
-	end = parser.at < exposition.len ? parser.at : exposition.len;
-	if (copy.at < end)
-		copy_to(&copy, exposition.ptr + end);
+	copy_tail(&copy);
 	if (out->ptr[out->len - 1] != '\n')
 		buf_append_char(out, '\n');
 	append_report(out, scrape, true, (double)samples);

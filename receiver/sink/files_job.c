@@ -4,7 +4,7 @@
 
 #include "common/core/clock.h"
 
-#define ZSTD_LEVEL 3
+#define ZSTD_LEVEL 1
 /* Of memory, kept from one file to the next. */
 #define KEEP_BYTES (1 << 20)
 

@@ -169,7 +169,7 @@ static int open_top(const char *top, struct files_error *error)
 {
 	int fd = open(top, OPEN_FOLDER);
 
-	if (fd < 0 && errno == ENOENT && mkdir(top, FOLDER_MODE) == 0)
+	if (fd < 0 && errno == ENOENT && (mkdir(top, FOLDER_MODE) == 0 || errno == EEXIST))
 		fd = open(top, OPEN_FOLDER);
 	return fd >= 0 ? fd : fail(error, "open dir");
 }

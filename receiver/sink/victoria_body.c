@@ -73,15 +73,15 @@ static bool is_own(struct slice name)
 static struct slice inner_of(
 	const struct writer *writer, const struct expo_line *line, const struct push_sample *sample)
 {
-	const char *begin = writer->rewriter.lines.ptr + sample->line_at + sample->name.len;
-	const char *end = writer->rewriter.lines.ptr + sample->line_at + sample->line_len -
-			  line->value.len - 1;
+	const char *begin;
+	size_t len;
 
 	if (!sample->rewritten)
 		return line->labels;
 	/* "name{…} value" or "name value", as push_sample.c writes it. */
-	return end - begin < 2 ? (struct slice){"", 0}
-			       : (struct slice){begin + 1, (size_t)(end - begin) - 2};
+	begin = writer->rewriter.lines.ptr + sample->line_at + sample->name.len;
+	len = sample->line_len - sample->name.len - line->value.len - 1;
+	return len < 2 ? (struct slice){"", 0} : (struct slice){begin + 1, len - 2};
 }
 
 /* It may hold a raw newline, which ends a line for the far side. */

@@ -62,6 +62,9 @@ def test_what_a_file_says(world, nats, client, folder):
         '# target {publisher="dc1",job="app",instance="web1:80",env="prod"}\n'
         f"# HELP app_requests Requests.\n# TYPE app_requests counter\napp_requests 1 {at_ms}\n"
         f'app_when 2 1234\n\napp_label{{instance="own",x="\\"y\\""}}  3 {at_ms}\n' + report.format(1, 4, t=at_ms))
+    with open(labelled, "rb") as file:
+        checked = subprocess.run(["promtool", "check", "metrics"], stdin=file, capture_output=True, check=False)
+    assert checked.returncode in (0, 3), checked.stderr  # 3: it would name things otherwise
     wait_until(lambda: os.path.exists(f"{below}/latest"))
     assert read(f"{below}/latest") == ('# target {publisher="dc1",job="app",instance="web1:80"}\n'
                                        "# error no route to host\n" + report.format(0, 0, t=at_ms))

@@ -230,5 +230,8 @@ class VictoriaStore(Server):
         self.flush()
         status, text = http.get(f"{self.url}/api/v1/export?match[]={quote(selector)}&reduce_mem_usage=1")
         rows = [json.loads(line) for line in text.splitlines()] if status == 200 else []
-        return {frozenset(row["metric"].items()): [(at, value) for at, value in zip(row["timestamps"], row["values"])
-                                                   if value is not None] for row in rows}
+        found = {}
+        for row in rows:  # one for each block of a series
+            found.setdefault(frozenset(row["metric"].items()), []).extend(
+                (at, value) for at, value in zip(row["timestamps"], row["values"]) if value is not None)
+        return {labels: sorted(values) for labels, values in found.items()}

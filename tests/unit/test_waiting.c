@@ -3,6 +3,7 @@
 #include "receiver/waiting.h"
 
 #include "receiver/newest.h"
+#include "receiver/ordered.h"
 
 #include "tests/unit/keyframe_store_fixture.h"
 
@@ -17,7 +18,8 @@
 
 struct setup {
 	struct store store;
-	struct newest *newest;
+	struct newest *newest;   /* one of them */
+	struct ordered *ordered; /* which takes all */
 	struct waiting *waiting;
 	struct buf acks, fates; /* "seq ", "seq:fate " */
 	int ready;
@@ -77,10 +79,40 @@ static void open_setup(struct setup *setup, uint64_t max_bytes)
 	setup->waiting = waiting_new(&options);
 }
 
+static void on_ordered_target(void *arg, struct ordered_target *target)
+{
+	(void)arg;
+	(void)target;
+}
+
+/* What comes out is for a sink that takes all. */
+static void open_taking_all(struct setup *setup, uint64_t max_bytes)
+{
+	const struct ordered_options ordered = {
+		.limits.max_targets_per_publisher = 2,
+		.limits.max_publisher_bytes = max_bytes,
+		.on_ready = on_ready,
+		.on_silent = on_ordered_target,
+		.on_forget = on_ordered_target,
+		.on_ack = on_ack,
+		.on_fate = on_fate,
+		.on_clock_reset = on_clock_reset,
+		.arg = setup,
+	};
+	struct waiting_options options = {.topic = SLICE("p"), .taker = &ordered_taker};
+
+	*setup = (struct setup){0};
+	store_open(&setup->store, 1 << 20);
+	options.taker_self = setup->ordered = ordered_new(&ordered);
+	options.keyframes = setup->store.keyframes;
+	setup->waiting = waiting_new(&options);
+}
+
 static void finish(struct setup *setup)
 {
 	waiting_free(setup->waiting);
 	newest_free(setup->newest);
+	ordered_free(setup->ordered);
 	store_close(&setup->store);
 	buf_free(&setup->acks);
 	buf_free(&setup->fates);
@@ -265,6 +297,84 @@ static void test_bounded(void **state)
 	finish(&setup);
 }
 
+/* As deliver, of the other. */
+static void expect_all(struct setup *setup, const char *expected)
+{
+	struct buf got = {0};
+	struct frame *frame;
+
+	while ((frame = ordered_next(setup->ordered, clock_wall_ms())) != NULL) {
+		buf_appendf(&got, "%d%s ", (int)frame->stream_seq,
+			frame->keyframe != NULL ? ":key" : "");
+		ordered_end(setup->ordered, frame, ORDERED_TAKEN);
+	}
+	expect_text(&got, expected);
+	buf_free(&got);
+}
+
+static void test_all_wait_beyond_their_share(void **state)
+{
+	struct setup setup;
+
+	(void)state;
+	open_taking_all(&setup, 20000);
+	for (uint64_t seq = 1; seq <= 100; seq++)
+		offer_plain(&setup, "a", seq, 7);
+	assert_int_equal(waiting_count(setup.waiting), 100);
+	assert_true(ordered_is_full(setup.ordered));
+	expect_text(&setup.fates, "");
+	assert_true(store_answer(KEY_A, "body\n"));
+	assert_int_equal(waiting_count(setup.waiting), 0);
+	assert_int_equal(ordered_waiting_count(setup.ordered), 100);
+	finish(&setup);
+}
+
+/* While keyframes cannot be had, frames wait; when that is over, all come in order. */
+static void test_all_wait_for_keyframes_that_cannot_be_asked_for(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+		struct setup setup;
+
+		print_message("%s\n", endings[i].name);
+		open_taking_all(&setup, UINT64_MAX);
+		offer_plain(&setup, "a", 1, 7);
+		offer_plain(&setup, "a", 2, 0);
+		(void)store_end(KEY_A, endings[i].outcome);
+		for (int k = 0; k < endings[i].times; k++)
+			(void)fake_end("$JS.API.STREAM.MSG.GET.S", endings[i].outcome, "");
+		waiting_sweep(setup.waiting);
+		offer_plain(&setup, "a", 3, 7);
+		assert_int_equal(waiting_count(setup.waiting), 3);
+		expect_all(&setup, "");
+		fake_down("gone");
+		fake_up();
+		fake_advance(3600 * 1000);
+		waiting_sweep(setup.waiting);
+		assert_true(store_answer(KEY_A, "body\n"));
+		assert_int_equal(waiting_count(setup.waiting), 0);
+		expect_all(&setup, "1:key 2 3:key ");
+		expect_text(&setup.fates, "1:delivered 2:delivered 3:delivered ");
+		expect_text(&setup.acks, "1 2 3 ");
+		finish(&setup);
+	}
+}
+
+/* What the stream has not got will not come: the order goes on, without the body. */
+static void test_a_keyframe_that_is_missing_is_not_waited_for(void **state)
+{
+	struct setup setup;
+
+	(void)state;
+	open_taking_all(&setup, UINT64_MAX);
+	offer_plain(&setup, "a", 1, 7);
+	offer_plain(&setup, "a", 2, 0);
+	assert_true(store_miss(KEY_A));
+	expect_all(&setup, "1 2 ");
+	expect_text(&setup.fates, "1:keyframe_missing 2:delivered ");
+	finish(&setup);
+}
+
 static void count_visit(void *arg, struct slice reply)
 {
 	buf_appendf(arg, "%.*s ", SLICE_FMT(reply));
@@ -300,6 +410,9 @@ int main(void)
 		cmocka_unit_test(test_what_asks_for_nothing),
 		cmocka_unit_test(test_endings),
 		cmocka_unit_test(test_bounded),
+		cmocka_unit_test(test_all_wait_beyond_their_share),
+		cmocka_unit_test(test_all_wait_for_keyframes_that_cannot_be_asked_for),
+		cmocka_unit_test(test_a_keyframe_that_is_missing_is_not_waited_for),
 		cmocka_unit_test(test_given_back),
 	};
 
