@@ -5,6 +5,7 @@ import gzip
 import math
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -16,9 +17,11 @@ import pytest
 from conftest import STREAM
 from harness import frames, http, zstd
 from harness.daemons import Receiver
+from harness.pki import Authority
 from harness.process import TIME_SCALE, free_port, wait_until
 from harness.servers import Prometheus, Server, find_binary
 from harness.stubs import Target
+from test_web_config import PASSWORD, ask, bcrypt, write_config
 
 
 class Federate:
@@ -494,6 +497,38 @@ def test_memory_of_an_answer_is_bounded(client, federate):
         reader.join()
     assert max(sizes) > 80 << 20
     assert peak_kb() - before < 16 << 10, f"{before} kB before, {peak_kb()} kB after"
+
+
+def test_tls_and_users(world, nats, client, tmp_path):
+    authority = Authority(tmp_path)
+    path = write_config(tmp_path, authority.issue("server"), {"prom": bcrypt(PASSWORD)})
+    federate = Federate(world, nats, federate={"web_config_file": path})
+    federate.daemon.wait_ready()
+    frames.publish(client, "dc1", "app", "a", gzip.compress(big_body(30000).encode()), **{"Content-Encoding": "gzip"})
+    wait_until(lambda: federate.daemon.total("delivered_total", sink="federate") == 1)
+    assert ask(federate, "/federate", ca=authority.cert) == (401, "Basic")
+    assert ask(federate, "/federate", "prom", "wrong", ca=authority.cert)[0] == 401
+    status, text = ask(federate, "/federate", "prom", PASSWORD, ca=authority.cert)
+    assert status == 200 and len(series(text)) == 30005
+    assert http.get(federate.url)[0] != 200
+
+
+def test_a_reload_changes_how_many_are_answered(world, nats, client):
+    federate = Federate(world, nats, federate={"max_concurrent_requests": 1})
+    federate.daemon.wait_ready()
+    body = gzip.compress(big_body(100000, 100).encode())
+    frames.publish(client, "dc1", "app", "big", body, **{"Content-Encoding": "gzip"})
+    wait_until(lambda: federate.get("up").find("up") == [1])
+    slow = world.add(SlowReader(federate))
+    wait_until(lambda: http.get(federate.query("up"))[0] == 503)
+    path = os.path.join(federate.daemon.folder, "config.yaml")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text.replace("max_concurrent_requests: 1", "max_concurrent_requests: 2"))
+    federate.daemon.process.signal(signal.SIGHUP)
+    wait_until(lambda: http.get(federate.query("up"))[0] == 200)
+    slow.stop()
 
 
 # The start.
