@@ -42,7 +42,7 @@ static void describe_federate(const void *own, struct buf *out)
 {
 	const struct federate_settings *federate = own;
 
-	buf_appendf(out, "/federate at %s, %" PRId64 " answers at once%s%s", federate->listen,
+	buf_appendf(out, "/federate at %s, up to %" PRId64 " answers at once%s%s", federate->listen,
 		federate->max_concurrent_requests,
 		federate->publisher_label ? ", with publisher_label" : "",
 		federate->web_config_file != NULL ? ", secured" : "");
