@@ -213,13 +213,22 @@ static int write_all(int fd, struct slice content)
 	return 0;
 }
 
+/* Over what a process that died has left. */
+static int create(int folder, const char *name)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = openat(folder, name, flags, FILE_MODE);
+
+	if (fd < 0 && errno == EEXIST && unlinkat(folder, name, 0) == 0)
+		fd = openat(folder, name, flags, FILE_MODE);
+	return fd;
+}
+
 /* Also a network file system tells by closing that it is full. */
 static int write_file(int folder, const char *name, struct slice content, struct files_error *error)
 {
-	int fd, result;
+	int fd = create(folder, name), result;
 
-	(void)unlinkat(folder, name, 0); /* left by a process that died */
-	fd = openat(folder, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
 	if (fd < 0)
 		return fail(error, "create a file");
 	result = write_all(fd, content) == 0 ? 0 : fail(error, "write");
@@ -228,13 +237,19 @@ static int write_file(int folder, const char *name, struct slice content, struct
 	return result;
 }
 
+static int make_link(int folder, const char *to, const char *name)
+{
+	if (symlinkat(to, folder, name) == 0)
+		return 0;
+	return errno == EEXIST && unlinkat(folder, name, 0) == 0 ? symlinkat(to, folder, name) : -1;
+}
+
 /* The link is switched at once: it never leads nowhere. */
 static int show_latest(int folder, const char *name, struct files_error *error)
 {
 	static const char temporary[] = TEMPORARY FILES_LATEST;
 
-	(void)unlinkat(folder, temporary, 0);
-	if (symlinkat(name, folder, temporary) != 0)
+	if (make_link(folder, name, temporary) != 0)
 		return fail(error, "link to the latest");
 	if (renameat(folder, temporary, folder, FILES_LATEST) == 0)
 		return 0;
