@@ -33,7 +33,7 @@ say = @echo "  $(1)  $(patsubst $(B)/%,%,$@)"; $(2)
 endif
 
 B         := build/$(V)
-LIBRARIES := libnats libcurl libuv yaml-0.1 jansson libmicrohttpd gnutls libzstd libdeflate snappy libssl libcrypto libcrypt
+LIBRARIES := libnats libcurl libuv yaml-0.1 jansson libmicrohttpd gnutls libzstd libdeflate snappy zlib libpcre2-8 libssl libcrypto libcrypt
 FLAGS_release := -O2 -g
 FLAGS_debug   := -O0 -g3
 FLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
@@ -66,7 +66,7 @@ endif
 
 # What `make deps` installs: to build, to test and format, and the servers that demo and tests run.
 DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-dev libuv1-dev libyaml-dev \
-                   libjansson-dev libmicrohttpd-dev libgnutls28-dev libzstd-dev libdeflate-dev libsnappy-dev libssl-dev libcrypt-dev uthash-dev \
+                   libjansson-dev libmicrohttpd-dev libgnutls28-dev libzstd-dev libdeflate-dev libsnappy-dev zlib1g-dev libpcre2-dev libssl-dev libcrypt-dev uthash-dev \
                    libcmocka-dev clang libclang-rt-dev clang-format valgrind ca-certificates openssl perl python3 python3-pytest python3-pytest-xdist python3-yaml python3-protobuf protobuf-compiler \
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter victoria-metrics iproute2 curl
 # And to build packages and look into them.
@@ -74,7 +74,7 @@ DEBIAN_PACKAGING := cpio debhelper dpkg-dev elfutils fakeroot file lintian logro
 # Fedora and EPEL have neither cnats nor the Push Gateway nor VictoriaMetrics; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
-                   jansson-devel libmicrohttpd-devel gnutls-devel libzstd-devel libdeflate-devel snappy-devel openssl-devel libxcrypt-devel uthash-devel \
+                   jansson-devel libmicrohttpd-devel gnutls-devel libzstd-devel libdeflate-devel snappy-devel zlib-devel pcre2-devel openssl-devel libxcrypt-devel uthash-devel \
                    libcmocka-devel clang compiler-rt clang-tools-extra valgrind ca-certificates openssl perl python3 python3-pytest python3-pytest-xdist \
                    python3-pyyaml python3-protobuf protobuf-compiler nats-server golang-github-prometheus node-exporter iproute curl
 # What only `make bench` needs, to draw.

@@ -100,7 +100,7 @@ enum frame_verdict frame_from_message(struct frame **frame, struct consumer_mess
 	made->stream_seq = message->delivery.stream_seq;
 	made->stored_ms = message->delivery.stored_ms;
 	made->is_lookback = message->is_lookback;
-	if (!made->is_lookback)
+	if (!made->is_lookback && !message->is_unacked)
 		buf_append_slice(&made->reply, nats_incoming_reply(made->incoming));
 	message->incoming = NULL;
 	verdict = read_message(made, topic, err);

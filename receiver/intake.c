@@ -214,6 +214,7 @@ struct intake *intake_open(const struct intake_options *options)
 		.codec = options->codec,
 		.tally = options->tally,
 		.settings = options->settings,
+		.door = options->door,
 	};
 
 	intake->options = *options;

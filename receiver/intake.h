@@ -23,6 +23,7 @@ struct intake_options {
 	struct tally *tally;
 	struct keyframe_store *keyframes;
 	struct settings_sink sink;
+	struct federate_door *door; /* of a /federate; the intake's from now on */
 };
 
 struct intake *intake_open(const struct intake_options *options);

@@ -38,7 +38,8 @@ struct intake_ops {
 	void (*make)(struct intake *intake, struct sink_context *context);
 	void (*set_limits)(struct intake *intake);
 	const struct taker *taker;
-	/* What durables are made with: ack_wait, max_ack_pending and start. */
+	/* What durables are made with: ack_wait, max_ack_pending and start; or that there are none.
+	 */
 	void (*shape)(const struct intake *intake, struct consumer_options *options);
 	bool looks_back;
 	/* A durable was bound, see struct consumer_options. */
@@ -54,7 +55,8 @@ struct intake_ops {
 	void (*free)(struct intake *intake);
 };
 
-extern const struct intake_ops intake_of_state, intake_of_log;
+/* The second is the first's but for its consumers, which pass: there are no durables. */
+extern const struct intake_ops intake_of_state, intake_of_passing, intake_of_log;
 
 struct intake {
 	struct intake_options options;
@@ -66,6 +68,7 @@ struct intake {
 	struct ordered *ordered;
 	struct waiting *waiting;
 	struct sink *sink;
+	bool was_caught_up;     /* passing: the sink has been told */
 	struct source *sources; /* as many as there is room for: consumers keep pointers to them */
 	size_t source_count;
 	/* Consumers count their generations independently, but share targets: this one goes up with

@@ -118,3 +118,46 @@ const struct intake_ops intake_of_state = {
 	.each_unacked = each_unacked,
 	.free = free_newest,
 };
+
+/* Passing consumers begin with the newest of each target, and acknowledge nothing. */
+
+static void shape_passing(const struct intake *intake, struct consumer_options *options)
+{
+	(void)intake;
+	options->settings.durable = NULL;
+}
+
+static void on_bound_passing(struct source *source, bool is_made, int64_t unacked)
+{
+	(void)source;
+	(void)is_made;
+	(void)unacked;
+}
+
+static void note_caught_up(struct intake *intake)
+{
+	if (intake->was_caught_up || !intake_sources_have_caught_up(intake) ||
+		waiting_count(intake->waiting) > 0)
+		return;
+	intake->was_caught_up = true;
+	intake->sink->ops->caught_up(intake->sink);
+}
+
+static void sweep_passing(struct intake *intake, int64_t now_ms)
+{
+	note_caught_up(intake);
+	sweep(intake, now_ms);
+}
+
+const struct intake_ops intake_of_passing = {
+	.make = make,
+	.set_limits = set_limits,
+	.taker = &newest_taker,
+	.shape = shape_passing,
+	.on_bound = on_bound_passing,
+	.on_change = note_caught_up,
+	.sweep = sweep_passing,
+	.measure = measure,
+	.each_unacked = each_unacked,
+	.free = free_newest,
+};

@@ -4,6 +4,7 @@
 #include "common/loop/daemon.h"
 #include "receiver/intake.h"
 #include "receiver/metrics.h"
+#include "receiver/sink/federate.h"
 
 /* What closing NATS may take: a flush of the last acknowledgements. */
 #define LINK_CLOSE_TIMEOUT_MS 2000
@@ -14,6 +15,7 @@ struct receiver {
 	struct codec *codec;
 	struct tally *tally;
 	struct keyframe_store *keyframes;
+	struct federate_door **doors; /* by sink; NULL for other kinds */
 	struct intake **intakes;
 	size_t intake_count;
 	size_t to_drain, to_close;
@@ -55,9 +57,30 @@ static void open_keyframes(struct receiver *receiver, const struct settings *set
 	receiver->keyframes = keyframe_store_open(&options);
 }
 
-static void open_intakes(struct receiver *receiver, const struct settings *settings)
+/* First of all: it is all that may fail. */
+static int open_doors(struct receiver *receiver, const struct settings *settings, struct err *err)
 {
 	receiver->intake_count = settings_sink_count(settings);
+	receiver->doors = xcalloc(receiver->intake_count, sizeof(*receiver->doors));
+	for (size_t i = 0; i < receiver->intake_count; i++) {
+		struct settings_sink sink = settings_sink_at(settings, i);
+
+		if (sink.kind != SINK_FEDERATE)
+			continue;
+		receiver->doors[i] =
+			federate_door_open(daemon_loop(receiver->daemon), sink.own, err);
+		if (receiver->doors[i] != NULL)
+			continue;
+		while (i-- > 0)
+			if (receiver->doors[i] != NULL)
+				federate_door_close(receiver->doors[i], NULL, NULL);
+		return -1;
+	}
+	return 0;
+}
+
+static void open_intakes(struct receiver *receiver, const struct settings *settings)
+{
 	receiver->intakes = xcalloc(receiver->intake_count, sizeof(struct intake *));
 	for (size_t i = 0; i < receiver->intake_count; i++) {
 		const struct intake_options options = {
@@ -69,6 +92,7 @@ static void open_intakes(struct receiver *receiver, const struct settings *setti
 			.tally = receiver->tally,
 			.keyframes = receiver->keyframes,
 			.sink = settings_sink_at(settings, i),
+			.door = receiver->doors[i],
 		};
 		receiver->intakes[i] = intake_open(&options);
 	}
@@ -79,8 +103,12 @@ static int start(
 {
 	struct receiver *receiver = xcalloc(1, sizeof(*receiver));
 
-	(void)err;
 	receiver->daemon = daemon;
+	if (open_doors(receiver, settings, err) < 0) {
+		free(receiver->doors);
+		free(receiver);
+		return -1;
+	}
 	receiver->codec = codec_new();
 	receiver->tally = tally_new(daemon_metrics(daemon));
 	open_link(receiver, settings);
@@ -129,6 +157,7 @@ static void on_link_closed(void *arg)
 
 	codec_free(receiver->codec);
 	tally_free(receiver->tally);
+	free(receiver->doors);
 	free(receiver->intakes);
 	free(receiver);
 	daemon_closed(daemon);

@@ -121,6 +121,15 @@ struct push_gateway_settings {
 	struct http_client_settings http;
 };
 
+struct federate_settings {
+	struct yaml_position position;
+	char *name;
+	char *listen; /* for settings_split_listen */
+	bool publisher_label;
+	char *web_config_file; /* NULL: open to anybody */
+	int64_t max_concurrent_requests;
+};
+
 enum remote_write_message { REMOTE_WRITE_V1, REMOTE_WRITE_V2 };
 
 struct remote_write_queue_settings {
@@ -181,6 +190,7 @@ struct files_settings {
 /* Each with a list in struct settings and a row in settings_sinks.c. */
 enum settings_sink_kind {
 	SINK_PUSH_GATEWAY,
+	SINK_FEDERATE,
 	SINK_REMOTE_WRITE,
 	SINK_VICTORIAMETRICS,
 	SINK_FILES,
@@ -276,6 +286,8 @@ struct settings {
 	struct nats_tls_settings tls; /* of the stream that has none of its own */
 	struct push_gateway_settings *push_gateways;
 	size_t push_gateway_count;
+	struct federate_settings *federates;
+	size_t federate_count;
 	struct remote_write_settings *remote_writes;
 	size_t remote_write_count;
 	struct victoriametrics_settings *victoriametrics;
@@ -341,6 +353,14 @@ struct settings_sink {
 };
 size_t settings_sink_count(const struct settings *settings);
 struct settings_sink settings_sink_at(const struct settings *settings, size_t index);
+
+/* An IP address, without brackets, and a port out of "address:port". -1 and `err` if it is none. */
+struct settings_listen {
+	char address[64];
+	int port;
+};
+int settings_split_listen(
+	const char *listen, struct settings_listen *parts, struct err *err) MUST_CHECK;
 
 /* The durable's name of a sink: <client_id>_<sink>, or <client_id>_<sink>_<suffix>, where the
  * suffix is "legacy" or the token (wire_escape) of a publisher. To be freed by the caller. */

@@ -40,6 +40,8 @@ void settings_write_sink_kinds(struct buf *out);     /* "push_gateway, … or fi
 const char *settings_sink_key(enum settings_sink_kind kind);
 void settings_describe_sink(const struct settings_sink *sink, struct buf *out); /* a line */
 
+extern const struct config_table federate_table; /* settings_federate.c */
+
 /* Of connections (settings_security.c). */
 extern const struct config_table nats_tls_table;
 extern const struct config_table tls_config_table, basic_auth_table, authorization_table,

@@ -38,6 +38,16 @@ static void describe_push_gateway(const void *own, struct buf *out)
 	free(url);
 }
 
+static void describe_federate(const void *own, struct buf *out)
+{
+	const struct federate_settings *federate = own;
+
+	buf_appendf(out, "/federate at %s, up to %" PRId64 " answers at once%s%s", federate->listen,
+		federate->max_concurrent_requests,
+		federate->publisher_label ? ", with publisher_label" : "",
+		federate->web_config_file != NULL ? ", secured" : "");
+}
+
 static void describe_max_age(int64_t max_age_ms, struct buf *out)
 {
 	if (max_age_ms == 0)
@@ -94,6 +104,9 @@ static const struct sink_row rows[SINK_KIND_COUNT] = {
 		.has_durables = true,
 		LIST(struct push_gateway_settings, push_gateways, push_gateway_count),
 		.describe = describe_push_gateway},
+	[SINK_FEDERATE] = {.key = "federate",
+		LIST(struct federate_settings, federates, federate_count),
+		.describe = describe_federate},
 	[SINK_REMOTE_WRITE] = {.key = "remote_write",
 		.has_durables = true,
 		LIST(struct remote_write_settings, remote_writes, remote_write_count),

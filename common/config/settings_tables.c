@@ -684,7 +684,8 @@ static const struct config_key settings_keys[] = {
 		.max = 1024 * GB,
 		.audience = FOR_RECEIVER,
 		.help = "How much memory of the receiver one publisher may take: its targets, "
-			"their scrapes waiting or on their way, and its groups at the gateway. "
+			"their scrapes waiting or on their way, its groups at the gateway, and "
+			"in /federate all its series, some 55 bytes each. "
 			"Beyond it what arrives is dropped and counted. All publishers together "
 			"get eight times as much, then each an equal part."},
 	{.name = "tls",
@@ -714,6 +715,15 @@ static const struct config_key settings_keys[] = {
 		.audience = FOR_RECEIVER,
 		.help = "The Push Gateway that the receiver delivers to, or a list of them. The "
 			"receiver requires at least one sink of any kind."},
+	{.name = "federate",
+		.type = CONFIG_LIST,
+		CONFIG_AT(struct settings, federates),
+		COUNTED(struct settings, federate_count),
+		.flags = CONFIG_SINGLE | CONFIG_FIXED_ITEMS,
+		.table = &federate_table,
+		.audience = FOR_RECEIVER,
+		.help = "Where the receiver serves what it holds at /federate, for a central "
+			"Prometheus to scrape, or a list of such places."},
 	{.name = "remote_write",
 		.type = CONFIG_LIST,
 		CONFIG_AT(struct settings, remote_writes),

@@ -7,6 +7,7 @@
 #include "common/loop/httpd.h"
 
 #include "common/core/log.h"
+#include "common/loop/httpd_stream.h"
 #include "common/loop/webauth.h"
 #include "common/loop/webtls.h"
 
@@ -22,6 +23,7 @@
 #define MAX_CONNECTIONS         64
 #define CONNECTION_TIMEOUT_S    30
 #define CONNECTION_MEMORY_BYTES ((size_t)32 * 1024)
+#define LARGE_MEMORY_BYTES      ((size_t)256 * 1024)
 #define MAX_AT_ONCE_MS          64
 #define LISTEN_BACKLOG          64
 #define DEFAULT_CONTENT_TYPE    "text/plain; charset=utf-8"
@@ -58,6 +60,8 @@ struct httpd {
 	uv_timer_t timer;
 	int open_handles;
 	LIST_HEAD(, httpd_later) later;
+	struct httpd_streams streams;
+	size_t connection_bytes;
 	void (*on_closed)(void *arg);
 	void *closed_arg;
 };
@@ -92,12 +96,18 @@ static void run(struct httpd *httpd)
 {
 	MHD_UNSIGNED_LONG_LONG timeout_ms;
 
+	httpd_streams_resume(&httpd->streams);
+	httpd->streams.is_moving = false;
 	/* At the limit it stops to listen, and looks whether it may again only at its next turn. */
 	do {
 		httpd->has_left = false;
 		MHD_run(httpd->daemon);
 	} while (httpd->has_left);
-	if (MHD_get_timeout(httpd->daemon, &timeout_ms) == MHD_YES)
+	if (httpd->streams.is_moving)
+		httpd->at_once_ms = 0;
+	if (!LIST_EMPTY(&httpd->streams.waiting))
+		uv_timer_start(&httpd->timer, on_timer, 0, 0);
+	else if (MHD_get_timeout(httpd->daemon, &timeout_ms) == MHD_YES)
 		uv_timer_start(&httpd->timer, on_timer,
 			timeout_ms > httpd->at_once_ms ? timeout_ms : httpd->at_once_ms, 0);
 	else
@@ -105,10 +115,15 @@ static void run(struct httpd *httpd)
 }
 
 /* A response for `answer`, whose body it takes over. */
-static struct MHD_Response *make_response(struct httpd_response *answer)
+static struct MHD_Response *make_response(
+	struct httpd_response *answer, struct httpd_streams *streams)
 {
 	struct MHD_Response *response;
 
+	if (answer->stream != NULL) {
+		buf_free(&answer->body);
+		return httpd_stream_response(answer->stream, streams);
+	}
 	if (answer->body.len == 0) {
 		buf_free(&answer->body);
 		return MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
@@ -120,18 +135,25 @@ static struct MHD_Response *make_response(struct httpd_response *answer)
 	return response;
 }
 
-static enum MHD_Result send_answer(
-	struct MHD_Connection *connection, struct httpd_response *answer, const char *allow)
+static void add_header(struct MHD_Response *response, const char *name, const char *value)
 {
-	struct MHD_Response *response = make_response(answer);
+	if (value != NULL)
+		MHD_add_response_header(response, name, value);
+}
+
+static enum MHD_Result send_answer(
+	struct request *request, struct httpd_response *answer, const char *allow)
+{
+	struct MHD_Response *response = make_response(answer, &request->httpd->streams);
 	enum MHD_Result result;
 
 	if (response == NULL)
 		return MHD_NO;
-	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
-	if (allow != NULL)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
-	result = MHD_queue_response(connection, (unsigned)answer->status, response);
+	add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, answer->content_type);
+	add_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, answer->content_encoding);
+	add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, answer->retry_after);
+	add_header(response, MHD_HTTP_HEADER_ALLOW, allow);
+	result = MHD_queue_response(request->connection, (unsigned)answer->status, response);
 	MHD_destroy_response(response);
 	return result;
 }
@@ -218,7 +240,7 @@ static enum MHD_Result send_later(struct request *request)
 	enum MHD_Result result = MHD_NO;
 
 	if (later->is_answered)
-		result = send_answer(request->connection, &later->answer, NULL);
+		result = send_answer(request, &later->answer, NULL);
 	later->answer.body = (struct buf){0};
 	leave(later);
 	return result;
@@ -227,8 +249,9 @@ static enum MHD_Result send_later(struct request *request)
 static enum MHD_Result answer_route(struct request *request, const char *path, const char *method)
 {
 	struct httpd *httpd = request->httpd;
-	struct httpd_response answer = {
-		.status = MHD_HTTP_OK, .content_type = DEFAULT_CONTENT_TYPE};
+	struct httpd_response answer = {.status = MHD_HTTP_OK,
+		.content_type = DEFAULT_CONTENT_TYPE,
+		.connection = request->connection};
 	struct buf allow = {0};
 	const struct httpd_route *route = find_route(httpd, path, method, &allow);
 	enum MHD_Result result;
@@ -237,12 +260,14 @@ static enum MHD_Result answer_route(struct request *request, const char *path, c
 		route->handle(httpd->arg, &answer);
 	else
 		refuse(&answer, allow.len > 0);
+	if (strcmp(method, MHD_HTTP_METHOD_HEAD) == 0)
+		httpd_stream_drop(&answer);
 	if (answer.later != NULL) {
 		suspend(request, answer.later);
 		buf_free(&answer.body);
 		return MHD_YES;
 	}
-	result = send_answer(request->connection, &answer, allow.len > 0 ? buf_cstr(&allow) : NULL);
+	result = send_answer(request, &answer, allow.len > 0 ? buf_cstr(&allow) : NULL);
 	buf_free(&allow);
 	return result;
 }
@@ -472,22 +497,21 @@ static struct MHD_Daemon *start_daemon(struct httpd *httpd, int fd)
 		MHD_OPTION_NOTIFY_COMPLETED, on_request_done, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)MAX_CONNECTIONS,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CONNECTION_TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY_BYTES, MHD_OPTION_ARRAY, tls,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, httpd->connection_bytes, MHD_OPTION_ARRAY, tls,
 		MHD_OPTION_END);
 }
 
-struct httpd *httpd_open_secured(uv_loop_t *loop, const char *address, int port,
-	const struct httpd_route *routes, void *arg, struct webauth *auth, struct err *err)
+static struct httpd *open_httpd(uv_loop_t *loop, const char *address, int port,
+	const struct httpd *options, struct err *err)
 {
+	struct webauth *auth = options->auth;
 	struct httpd *httpd;
 	int fd = listen_on(address, port, err);
 
 	if (fd < 0)
 		return NULL;
 	httpd = xcalloc(1, sizeof(*httpd));
-	httpd->routes = routes;
-	httpd->arg = arg;
-	httpd->auth = auth;
+	*httpd = *options;
 	httpd->port = port_of(fd);
 	TAILQ_INIT(&httpd->judging);
 	httpd->daemon = start_daemon(httpd, fd);
@@ -502,6 +526,26 @@ struct httpd *httpd_open_secured(uv_loop_t *loop, const char *address, int port,
 	}
 	watch(httpd, loop);
 	return httpd;
+}
+
+struct httpd *httpd_open_secured(uv_loop_t *loop, const char *address, int port,
+	const struct httpd_route *routes, void *arg, struct webauth *auth, struct err *err)
+{
+	const struct httpd options = {.routes = routes,
+		.arg = arg,
+		.auth = auth,
+		.connection_bytes = CONNECTION_MEMORY_BYTES};
+
+	return open_httpd(loop, address, port, &options, err);
+}
+
+struct httpd *httpd_open_large(uv_loop_t *loop, const char *address, int port,
+	const struct httpd_route *routes, void *arg, struct webauth *auth, struct err *err)
+{
+	const struct httpd options = {
+		.routes = routes, .arg = arg, .auth = auth, .connection_bytes = LARGE_MEMORY_BYTES};
+
+	return open_httpd(loop, address, port, &options, err);
 }
 
 struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
@@ -523,6 +567,7 @@ static void resume_all(struct httpd *httpd)
 	LIST_FOREACH (later, &httpd->later, next)
 		if (!later->is_answered)
 			MHD_resume_connection(later->request->connection);
+	httpd_streams_resume(&httpd->streams);
 }
 
 static void on_handle_closed(uv_handle_t *handle)

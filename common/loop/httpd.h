@@ -16,10 +16,16 @@ struct webauth;
 struct httpd_later;
 
 struct httpd_response {
-	int status;                /* 200 at the start */
-	const char *content_type;  /* a literal; "text/plain; charset=utf-8" at the start */
-	struct buf body;           /* freed by the server */
-	struct httpd_later *later; /* httpd.c's */
+	int status;                   /* 200 at the start */
+	const char *content_type;     /* a literal; "text/plain; charset=utf-8" at the start */
+	const char *content_encoding; /* a literal; NULL: none */
+	const char *retry_after;      /* seconds, a literal; NULL: no such header */
+	struct buf body;              /* freed by the server */
+
+	/* httpd.c's: */
+	struct httpd_later *later;
+	struct httpd_stream *stream;
+	void *connection;
 };
 
 struct httpd_route {
@@ -40,6 +46,11 @@ struct httpd *httpd_open(uv_loop_t *loop, const char *address, int port,
 struct httpd *httpd_open_secured(uv_loop_t *loop, const char *address, int port,
 	const struct httpd_route *routes, void *arg, struct webauth *auth,
 	struct err *err) MUST_CHECK;
+
+/* For answers that are long: of how much memory a connection may have, pieces are made. */
+struct httpd *httpd_open_large(uv_loop_t *loop, const char *address, int port,
+	const struct httpd_route *routes, void *arg, struct webauth *auth,
+	struct err *err) MUST_CHECK;
 int httpd_port(const struct httpd *httpd);
 
 /*
@@ -50,6 +61,32 @@ struct httpd_later *httpd_defer(struct httpd_response *response);
 
 /* Takes the body of the response. */
 void httpd_answer(struct httpd_later *later, struct httpd_response *response);
+
+/* What the request says, for a handler, during its call. */
+
+/* A header, or NULL. */
+const char *httpd_header(const struct httpd_response *response, const char *name);
+
+/* Each parameter of the query in its order, percent-decoded; until `visit` says false. */
+void httpd_each_parameter(const struct httpd_response *response,
+	bool (*visit)(void *arg, const char *name, const char *value), void *arg);
+
+/* A body that comes piece by piece, made as fast as the client takes it. */
+enum httpd_piece {
+	HTTPD_MORE,   /* ask again: in the loop's next turn, if nothing was appended */
+	HTTPD_END,    /* that was the last */
+	HTTPD_BROKEN, /* the client is to notice that it is not the whole */
+};
+struct httpd_source {
+	/* Appends the next piece, which decides how much memory the answer takes, and how long the
+	 * loop does nothing else. Never called again after HTTPD_END or HTTPD_BROKEN. */
+	enum httpd_piece (*next)(void *arg, struct buf *out);
+	void (*free)(void *arg); /* sent, or not wanted any more */
+	void *arg;
+};
+
+/* For a handler, in place of a body. */
+void httpd_stream(struct httpd_response *response, const struct httpd_source *source);
 
 void httpd_close(struct httpd *httpd, void (*on_closed)(void *arg), void *arg);
 

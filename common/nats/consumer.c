@@ -9,16 +9,12 @@
  * `left` is what the newest request may still deliver, 0 when none is outstanding; while bound, the
  * timer watches the request, or waits to make the next one.
  */
-#include "common/nats/consumer.h"
+#include "common/nats/consumer_internal.h"
 
-#include "common/core/backoff.h"
 #include "common/core/clock.h"
 #include "common/core/log.h"
-#include "common/core/readiness.h"
 #include "common/nats/api.h"
-#include "common/nats/durable.h"
 #include "common/nats/pull_status.h"
-#include "common/nats/sharing.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -34,49 +30,6 @@
 #define BACKOFF_MIN_MS         250
 #define BACKOFF_MAX_MS         5000
 #define CONTRADICTION_RETRY_MS 30000
-
-enum consumer_state {
-	CONSUMER_WAIT_LINK,
-	CONSUMER_LOOKING,
-	CONSUMER_WAITING,
-	CONSUMER_BOUND,
-	CONSUMER_CLOSED,
-};
-
-struct consumer {
-	struct consumer_options options;
-	char *stream, *durable_name, *filter;
-	struct nats_link_listener listener;
-	struct durable durable; /* its request may also be under way while bound: a look again */
-	struct nats_inbox *inbox;
-	uv_timer_t timer;
-
-	enum consumer_state state;
-	struct readiness readiness;
-	struct backoff backoff;
-	bool is_paused;
-	bool needs_proof; /* ready only once a pull has been answered */
-
-	int64_t left;
-	uint64_t batch_bytes;
-	uint64_t delivered; /* by the outstanding request */
-	uint64_t pulled_ms;
-	uint64_t heard_ms;
-	bool was_delivered; /* something, since the last heartbeat */
-
-	uint64_t pending;
-	bool pending_is_known;
-	uint64_t generation;
-	char created[64]; /* the durable's, as last heard; "" if never */
-	uint64_t last_consumer_seq;
-	int64_t ack_wait_ms;
-	struct sharing sharing;
-	struct log_limit shared;
-	struct consumer_counts counts;
-
-	void (*on_closed)(void *arg);
-	void *closed_arg;
-};
 
 static void on_timer(uv_timer_t *timer);
 
@@ -138,13 +91,13 @@ static void pull(struct consumer *consumer)
 	if (consumer->state != CONSUMER_BOUND || consumer->left > 0 || consumer->is_paused)
 		return;
 	js_pull_request(
-		&body, BATCH_MESSAGES, consumer->batch_bytes, PULL_EXPIRES_MS, HEARTBEAT_MS);
+		&body, consumer->batch, consumer->batch_bytes, PULL_EXPIRES_MS, HEARTBEAT_MS);
 	request = nats_api_message(
-		&body, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->durable_name);
+		&body, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", consumer->stream, consumer->name);
 	nats_inbox_ask(consumer->inbox, request);
 	nats_outgoing_unref(request);
 	consumer->counts.pulls++;
-	consumer->left = BATCH_MESSAGES;
+	consumer->left = consumer->batch;
 	consumer->delivered = 0;
 	consumer->pulled_ms = consumer->heard_ms = clock_mono_ms();
 	arm(consumer, SILENCE_MS);
@@ -192,7 +145,7 @@ static void on_heartbeat(struct consumer *consumer)
 {
 	/* The request is open and nothing comes: either there is nothing, or unacked ones bar it.
 	 */
-	if (!consumer->was_delivered && consumer->durable.was_skipped) {
+	if (!consumer->was_delivered && (consumer->durable.was_skipped || consumer->is_passing)) {
 		consumer->pending = 0;
 		consumer->pending_is_known = true;
 	} else if (!consumer->was_delivered && consumer->pending > 0) {
@@ -281,7 +234,8 @@ static void on_status(struct consumer *consumer, const struct nats_incoming *mes
 
 static void note_sequence(struct consumer *consumer, uint64_t consumer_seq)
 {
-	if (!sharing_note(&consumer->sharing, consumer_seq, clock_mono_ms()))
+	if (consumer->is_passing ||
+		!sharing_note(&consumer->sharing, consumer_seq, clock_mono_ms()))
 		return;
 	consumer->counts.jumps++;
 	log_limited(&consumer->shared, LOG_ERROR,
@@ -306,7 +260,8 @@ static void note_delivery(struct consumer *consumer, const struct js_delivery *d
 
 static void on_delivery(struct consumer *consumer, struct nats_incoming *incoming)
 {
-	struct consumer_message message = {.incoming = incoming};
+	struct consumer_message message = {
+		.incoming = incoming, .is_unacked = consumer->is_passing};
 	bool is_read = js_delivery_parse(&message.delivery, nats_incoming_reply(incoming)) == 0;
 
 	consumer->delivered++;
@@ -389,6 +344,10 @@ static void on_found(struct consumer *consumer, bool is_made, const struct js_co
 		consumer->last_consumer_seq = 0;
 	if (info->ack_wait_ms > 0)
 		consumer->ack_wait_ms = info->ack_wait_ms;
+	if (consumer->is_passing) {
+		snprintf(consumer->name, sizeof(consumer->name), "%s", info->name);
+		consumer->left = 0; /* that was of another */
+	}
 	consumer->pending = info->num_pending;
 	consumer->pending_is_known = true;
 	bind_durable(consumer, is_made, info->num_ack_pending);
@@ -459,7 +418,9 @@ static void on_up(void *arg)
 	struct consumer *consumer = arg;
 	uint64_t twice = 2 * (uint64_t)nats_link_max_payload(consumer->options.link);
 
-	consumer->batch_bytes = twice > BATCH_MIN_BYTES ? twice : BATCH_MIN_BYTES;
+	consumer->batch = consumer->is_passing ? js_unacked_batch(twice / 2) : BATCH_MESSAGES;
+	if (!consumer->is_passing)
+		consumer->batch_bytes = twice > BATCH_MIN_BYTES ? twice : BATCH_MIN_BYTES;
 	backoff_reset(&consumer->backoff);
 	look(consumer);
 }
@@ -482,11 +443,14 @@ static void copy_settings(struct consumer *consumer, const struct consumer_optio
 {
 	consumer->options = *options;
 	consumer->stream = xstrdup(options->settings.stream);
-	consumer->durable_name = xstrdup(options->settings.durable);
+	consumer->is_passing = options->settings.durable == NULL;
+	consumer->durable_name =
+		xstrdup(consumer->is_passing ? "a passing one" : options->settings.durable);
+	snprintf(consumer->name, sizeof(consumer->name), "%s", consumer->durable_name);
 	consumer->filter = xstrdup(options->settings.filter_subject);
 	consumer->ack_wait_ms = options->settings.ack_wait_ms;
 	consumer->options.settings.stream = consumer->stream;
-	consumer->options.settings.durable = consumer->durable_name;
+	consumer->options.settings.durable = consumer->is_passing ? NULL : consumer->durable_name;
 	consumer->options.settings.filter_subject = consumer->filter;
 	consumer->durable = (struct durable){
 		.link = options->link,
@@ -518,68 +482,10 @@ struct consumer *consumer_open(uv_loop_t *loop, const struct consumer_options *o
 	return consumer;
 }
 
-bool consumer_is_ready(const struct consumer *consumer, struct buf *why)
-{
-	if (!readiness_get(&consumer->readiness, why))
-		return false;
-	if (!consumer_is_shared(consumer))
-		return true;
-	if (why != NULL)
-		buf_appendf(why,
-			"durable \"%s\" of stream \"%s\" is pulled from by another receiver too",
-			consumer->durable_name, consumer->stream);
-	return false;
-}
-
-bool consumer_is_shared(const struct consumer *consumer)
-{
-	return sharing_is_seen(&consumer->sharing, clock_mono_ms());
-}
-
-uint64_t consumer_generation(const struct consumer *consumer)
-{
-	return consumer->generation;
-}
-
-bool consumer_is_caught_up(const struct consumer *consumer)
-{
-	return consumer->readiness.is_ready && consumer->pending_is_known && consumer->pending == 0;
-}
-
-uint64_t consumer_pending(const struct consumer *consumer)
-{
-	return consumer->pending;
-}
-
 void consumer_pause(struct consumer *consumer, bool paused)
 {
 	consumer->is_paused = paused;
 	pull(consumer);
-}
-
-void consumer_ack(struct consumer *consumer, struct slice reply)
-{
-	consumer->counts.acks += nats_api_ack(consumer->options.link, reply);
-}
-
-void consumer_in_progress(struct consumer *consumer, struct slice reply)
-{
-	(void)nats_api_in_progress(consumer->options.link, reply);
-}
-
-int64_t consumer_ack_wait_ms(const struct consumer *consumer)
-{
-	return consumer->ack_wait_ms;
-}
-
-void consumer_give_back(struct consumer *consumer, struct slice reply, int64_t delay_ms)
-{
-	(void)nats_api_give_back(consumer->options.link, reply, delay_ms);
-}
-
-const struct consumer_counts *consumer_counts(const struct consumer *consumer)
-{
-	return &consumer->counts;
 }
 
 static void on_timer_closed(uv_handle_t *handle)

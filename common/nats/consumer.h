@@ -4,8 +4,10 @@
 /*
  * One durable pull consumer: finds it or creates it, never alters it, pulls in batches with one
  * request outstanding, notices by heartbeats when it or its stream is gone, and by gaps in what it
- * is sent when somebody else pulls from it, and acks on demand. Loop thread. Opened after its link
- * and closed before it.
+ * is sent when somebody else pulls from it, and acks on demand. Or a passing consumer, where no
+ * name is given (settings.durable is NULL): the newest message of each subject and all that follow;
+ * it is made anew whenever it is lost, and then begins again with the newest. Loop thread. Opened
+ * after its link and closed before it.
  */
 #include "common/nats/jetstream.h"
 #include "common/nats/link.h"
@@ -18,6 +20,7 @@ struct consumer_message {
 	/* Changes when the durable was made anew: its sequences may have restarted. */
 	uint64_t generation;
 	bool is_lookback; /* of a lookback (see lookback.h): nobody waits for its ack */
+	bool is_unacked;  /* of a passing consumer: nor here */
 };
 
 struct consumer_options {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * CONSUMER.INFO, and CONSUMER.DURABLE.CREATE where there is none: the start of delivery is chosen
- * then and only then. At most one request is under way.
+ * then and only then. A passing consumer has no name to be asked for: it is made each time. At most
+ * one request is under way.
  */
 #include "common/nats/durable.h"
 
@@ -16,8 +17,12 @@ static void fail(struct durable *durable, enum durable_verdict verdict, const ch
 {
 	struct err why;
 
-	err_setf(&why, "%s durable \"%s\" of stream \"%s\": %s", doing, durable->settings.durable,
-		durable->settings.stream, err->text);
+	if (durable->settings.durable == NULL)
+		err_setf(&why, "%s a passing consumer of stream \"%s\": %s", doing,
+			durable->settings.stream, err->text);
+	else
+		err_setf(&why, "%s durable \"%s\" of stream \"%s\": %s", doing,
+			durable->settings.durable, durable->settings.stream, err->text);
 	durable->on_verdict(durable->arg, verdict, NULL, why.text);
 }
 
@@ -90,6 +95,10 @@ static void on_created(
 		fail(durable, DURABLE_FAILED, "cannot create", &err);
 		return;
 	}
+	if (durable->settings.durable == NULL) {
+		durable->on_verdict(durable->arg, DURABLE_MADE, &info, NULL);
+		return;
+	}
 	log_info("durable created", LOG_S("stream", durable->settings.stream),
 		LOG_S("durable", durable->settings.durable),
 		LOG_S("filter", durable->settings.filter_subject));
@@ -150,8 +159,26 @@ static void on_info(
 		judge(durable, DURABLE_FOUND, &info);
 }
 
+/* Gone when nobody has pulled from it for so long. */
+#define PASSING_INACTIVE_MS 30000
+
+static void create_passing(struct durable *durable)
+{
+	struct buf body = {0};
+
+	js_lookback_create_request(&body, durable->settings.stream,
+		durable->settings.filter_subject, PASSING_INACTIVE_MS);
+	durable->request = nats_api_request(durable->link,
+		nats_api_message(&body, "$JS.API.CONSUMER.CREATE.%s", durable->settings.stream),
+		on_created, durable);
+}
+
 void durable_find(struct durable *durable)
 {
+	if (durable->settings.durable == NULL) {
+		create_passing(durable);
+		return;
+	}
 	durable->request = nats_api_request(durable->link,
 		nats_api_message(NULL, "$JS.API.CONSUMER.INFO.%s.%s", durable->settings.stream,
 			durable->settings.durable),

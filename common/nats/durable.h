@@ -4,7 +4,9 @@
 /*
  * Finds a durable pull consumer, and makes it if it is missing. An existing one is never altered or
  * deleted: where it contradicts the configuration, a person has to decide. When to ask again is its
- * user's. Loop thread.
+ * user's. Without a name (settings.durable is NULL) it makes a passing one instead, each time: of
+ * the newest message of each subject and those that follow, without acknowledgements, gone when
+ * nobody pulls. Loop thread.
  */
 #include "common/nats/jetstream.h"
 #include "common/nats/link.h"

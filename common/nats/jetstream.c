@@ -416,6 +416,14 @@ void js_pull_request(struct buf *out, int64_t batch, uint64_t max_bytes, int64_t
 	buf_append_char(out, '}');
 }
 
+int64_t js_unacked_batch(uint64_t max_payload)
+{
+	const uint64_t most_bytes = (uint64_t)64 << 20, least = 16, most = 1000;
+	uint64_t batch = max_payload == 0 ? least : most_bytes / max_payload;
+
+	return (int64_t)(batch < least ? least : batch > most ? most : batch);
+}
+
 static int parse_number(struct slice text, uint64_t *number)
 {
 	*number = 0;

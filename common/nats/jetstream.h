@@ -96,6 +96,13 @@ void js_pull_request(struct buf *out, int64_t batch, uint64_t max_bytes, int64_t
 	int64_t heartbeat_ms);
 
 /*
+ * How many messages to pull at once from a consumer without acknowledgements, given the largest
+ * that the server takes. max_bytes is not for those: nats-server (tried: 2.9.10) then loses each
+ * message that would have exceeded it.
+ */
+int64_t js_unacked_batch(uint64_t max_payload);
+
+/*
  * What the reply subject of a delivered message says: $JS.ACK.<stream>.<consumer>.<delivered>.
  * <stream seq>.<consumer seq>.<ns>.<pending>, or the longer form with domain and account hash.
  */

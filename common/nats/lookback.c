@@ -12,8 +12,6 @@
 #include "common/nats/pull_status.h"
 
 #define INACTIVE_MS     30000
-#define BATCH_MESSAGES  500
-#define BATCH_MIN_BYTES ((uint64_t)8 << 20)
 #define PULL_EXPIRES_MS 5000
 #define STALL_MS        (PULL_EXPIRES_MS + 2000) /* an expired pull says so before */
 
@@ -80,13 +78,13 @@ static void on_timer(uv_timer_t *timer)
 
 static void pull(struct lookback *lookback)
 {
-	uint64_t twice = 2 * (uint64_t)nats_link_max_payload(lookback->options.link);
+	uint64_t most =
+		(uint64_t)js_unacked_batch((uint64_t)nats_link_max_payload(lookback->options.link));
 	struct nats_outgoing *request;
 	struct buf body = {0};
 
-	lookback->left = lookback->to_come < BATCH_MESSAGES ? lookback->to_come : BATCH_MESSAGES;
-	js_pull_request(&body, (int64_t)lookback->left,
-		twice > BATCH_MIN_BYTES ? twice : BATCH_MIN_BYTES, PULL_EXPIRES_MS, 0);
+	lookback->left = lookback->to_come < most ? lookback->to_come : most;
+	js_pull_request(&body, (int64_t)lookback->left, 0, PULL_EXPIRES_MS, 0);
 	request = nats_api_message(
 		&body, "$JS.API.CONSUMER.MSG.NEXT.%s.%s", lookback->stream, lookback->consumer);
 	nats_inbox_ask(lookback->inbox, request);

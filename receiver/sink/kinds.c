@@ -3,6 +3,7 @@
 #include "receiver/sink/kinds.h"
 
 #include "receiver/intake_internal.h"
+#include "receiver/sink/federate.h"
 #include "receiver/sink/files.h"
 #include "receiver/sink/push_gateway.h"
 #include "receiver/sink/remote_write.h"
@@ -21,6 +22,19 @@ static void push_gateway_needs(
 static struct sink *open_push_gateway(const struct sink_context *context, const void *own)
 {
 	return push_gateway_open(context, own);
+}
+
+/* Scrapes are taken as they come: nothing is ever in flight. */
+static void federate_needs(
+	const struct settings *settings, const void *own, struct sink_needs *needs)
+{
+	(void)own;
+	needs->max_age_ms = settings->max_age_ms;
+}
+
+static struct sink *open_federate(const struct sink_context *context, const void *own)
+{
+	return federate_open(context, own, context->door);
 }
 
 static void remote_write_needs(
@@ -69,6 +83,7 @@ static struct sink *open_files(const struct sink_context *context, const void *o
 
 const struct sink_kind sink_kinds[SINK_KIND_COUNT] = {
 	[SINK_PUSH_GATEWAY] = {&intake_of_state, push_gateway_needs, open_push_gateway},
+	[SINK_FEDERATE] = {&intake_of_passing, federate_needs, open_federate},
 	[SINK_REMOTE_WRITE] = {&intake_of_log, remote_write_needs, open_remote_write},
 	[SINK_VICTORIAMETRICS] = {&intake_of_log, victoriametrics_needs, open_victoriametrics},
 	[SINK_FILES] = {&intake_of_log, files_needs, open_files},

@@ -5,6 +5,7 @@
 #include "common/core/table.h"
 
 #define FIRST_CAPACITY 1024
+#define MAX_KEPT       65536 /* of an empty one */
 
 uint64_t push_hash_seed(void)
 {
@@ -84,6 +85,15 @@ uint32_t *push_index_at(struct push_index *index, uint64_t hash)
 uint32_t push_index_get(const struct push_index *index, uint64_t hash)
 {
 	return index->capacity == 0 ? 0 : index->values[find(index, hash)];
+}
+
+void push_index_clear(struct push_index *index)
+{
+	if (index->capacity > MAX_KEPT)
+		push_index_free(index);
+	else if (index->count > 0)
+		memset(index->values, 0, index->capacity * sizeof(*index->values));
+	index->count = 0;
 }
 
 void push_index_free(struct push_index *index)

@@ -29,6 +29,8 @@ uint32_t *push_index_at(struct push_index *index, uint64_t hash);
 
 /* The value, or 0. */
 uint32_t push_index_get(const struct push_index *index, uint64_t hash);
+/* Empties it; its memory stays, unless it is very much. */
+void push_index_clear(struct push_index *index);
 void push_index_free(struct push_index *index);
 
 #endif

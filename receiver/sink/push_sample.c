@@ -71,7 +71,7 @@ static void scan_label(const struct push_rewriter *rewriter, const struct expo_l
 	scan->is_first = false;
 	if (scan->look_for_escapes && !value_is_plain(label->value))
 		scan->is_plain = false;
-	if (is_reserved(label->name)) {
+	if (!rewriter->is_exact && is_reserved(label->name)) {
 		scan->is_plain = false;
 		return;
 	}
@@ -80,7 +80,7 @@ static void scan_label(const struct push_rewriter *rewriter, const struct expo_l
 		sample->exposed[in_group] = label->value;
 		sample->is_exposed = true;
 	} else if (in_group >= 0) {
-		scan->is_plain = scan->is_plain && label->value.len == 0;
+		scan->is_plain = scan->is_plain && label->value.len == 0 && !rewriter->is_exact;
 	} else if (label->value.len > 0) {
 		sample->hash += hash_label(rewriter->seed, label->name, label->value);
 		sample->is_bare = false;
@@ -204,7 +204,7 @@ static void keep_label(
 	part.value_len = rewriter->names.len - part.value_at;
 	in_group = find_in_group(rewriter->group, part_name(rewriter, &part));
 	part.collides = in_group >= 0;
-	if (is_reserved(part_name(rewriter, &part))) {
+	if (!rewriter->is_exact && is_reserved(part_name(rewriter, &part))) {
 		rewriter->labels_dropped++;
 	} else if (part.collides && rewriter->honor_labels) {
 		sample->exposed[in_group] = label->value;

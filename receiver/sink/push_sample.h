@@ -18,6 +18,7 @@ struct push_rewriter {
 	const struct push_labels *group;
 	bool honor_labels;
 	bool utf8_names; /* quoted names stay as they are */
+	bool is_exact;   /* labels that begin with __ stay; of the group none does, even empty */
 	uint64_t seed;
 	struct buf lines; /* lines written anew, each ended by a newline */
 	uint64_t labels_renamed, labels_dropped;

@@ -25,6 +25,7 @@ struct sink_context {
 	/* One of them, by the kind of the sink; the other is NULL. */
 	struct newest *newest;
 	struct ordered *ordered;
+	struct federate_door *door; /* of a /federate, see federate.h */
 };
 
 struct sink;
@@ -41,6 +42,11 @@ struct sink_ops {
 	 * `trusted_since_ms` may end, as in newest_sweep.
 	 */
 	void (*sweep)(struct sink *sink, int64_t now_ms, int64_t trusted_since_ms);
+	/*
+	 * The newest of each target that the stream had at the start has been taken: once, as soon
+	 * as that is so. Of sinks that are fed by passing consumers.
+	 */
+	void (*caught_up)(struct sink *sink);
 	/* Free target->sink_state. A log sink has log_forget instead. */
 	void (*forget)(struct sink *sink, struct target *target);
 	void (*log_forget)(struct sink *sink, struct ordered_target *target);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run, side by side on the same targets: our poller in each compression mode, Prometheus in agent mode, and a
 bare libcurl loop as the floor; our receiver with each sink beside a bare libcurl PUT, and passing a stale backlog; the
-exposition parser. Prints tables and the verdict on the budgets, writes them as JSON and as a plot.
+exposition parser; /federate beside a Prometheus'. Prints tables and the verdict on the budgets, writes them as JSON and as a plot.
 
 Every phase has a NATS server of its own on memory storage, waits until each target was scraped, and then looks at a
 window of --seconds. CPU is user and system time of all threads of the process.
@@ -27,6 +27,7 @@ import urllib.request
 import measure  # noqa: I001 - it finds the harness
 import backlog
 import bodies
+import federation
 import latency
 import remote_write
 import report
@@ -59,7 +60,8 @@ SINKS = {
     "push_gateway": (lambda url: {"push_gateway": {"url": url}}, "puts"),
 }
 
-PARTS = ("scrapers", "receiver", "remote_write", "worst", "full", "wire", "latency", "parser", "stale")
+PARTS = ("scrapers", "receiver", "remote_write", "worst", "full", "wire", "latency", "parser", "stale",
+         "federate")
 
 
 def interval_of(targets, options):
@@ -291,6 +293,15 @@ class Bench:
         self.say(backlog.one_line(found))
         shutil.rmtree(folder)
 
+    def federate(self):
+        folder = self.new_folder("federate")
+        found = {"without_network": federation.without_network(self.options.build),
+                 "rows": federation.side_by_side(folder, self.options.build)}
+        self.others["federate"] = found
+        for line in federation.lines(found):
+            self.say(line)
+        shutil.rmtree(folder)
+
     def parser(self):
         corpus = os.path.join(os.environ.get("CORPUS", os.path.join(ROOT, "..", "shared", "corpus")), "good")
         files = [path for path in glob.glob(f"{corpus}/**/*.prom", recursive=True) if os.path.getsize(path) > 4096]
@@ -340,6 +351,8 @@ class Bench:
             self.attempt(self.publication)
         if "parser" in options.parts:
             self.attempt(self.parser)
+        if "federate" in options.parts:
+            self.attempt(self.federate)
         if "stale" in options.parts:
             for size in backlog.SIZES:
                 self.attempt(self.stale, size)

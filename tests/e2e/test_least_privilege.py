@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from harness import frames, sites as harness_sites
+from harness import frames, http, sites as harness_sites
+from harness.daemons import Receiver
 from harness.nats import Nats, NatsError
 from harness.pki import Authority
-from harness.process import wait_until
+from harness.process import free_port, wait_until
 from harness.sites import Site
 from harness.stubs import Target
 
@@ -28,6 +29,14 @@ class Sites(harness_sites.Sites):
     def receiver(self, user, client_id, gateway, **settings):
         return self.world.receiver(self.hub, gateway.url, push={"publisher_label": True}, stream={
             **self.hub.login(user), "stream": "GLOBAL", "client_id": client_id}, **settings)
+
+    def federate(self, user, client_id):
+        """(receiver whose only sink is /federate, its URL)"""
+        port = free_port()
+        receiver = self.world.add(Receiver(self.world.folder, {
+            "identity": "hub", "federate": {"listen": f"127.0.0.1:{port}"}, "receiver_stream": {
+                **self.hub.login(user), "stream": "GLOBAL", "topic": "prometheus", "client_id": client_id}}))
+        return receiver.start(), f"http://127.0.0.1:{port}/federate"
 
     def check_no_violation(self, *daemons, but=None):
         """`but`: one subject that may be refused, once."""
@@ -204,6 +213,14 @@ def test_a_reader_reads_the_newest(sites):
     sites.check_no_violation()
 
 
+def test_federate_as_a_reader(sites, target):
+    sites.poller("dc1", target)
+    receiver, url = sites.federate("reader", "reader")
+    receiver.wait_ready(40)
+    wait_until(lambda: 'app_requests{job="app",instance="a",publisher="dc1"} 7 ' in http.get(url)[1], 40)
+    sites.check_no_violation(receiver)
+
+
 def without(site, right):
     assert right in site.text
     site.stop()
@@ -232,6 +249,15 @@ def test_receiver_without_consumer_create(world, sites, target):
     receiver.wait_ready(40)
     wait_until(lambda: gateway.metrics().find("app_requests", publisher="dc1"), 40)
     wait_until(lambda: "not looking back" in receiver.log())
+
+
+def test_federate_without_consumer_create(sites):
+    """Is not ready, here and there, and names the right."""
+    without(sites.hub, '"$JS.API.CONSUMER.CREATE.GLOBAL"')
+    receiver, url = sites.federate("reader", "reader")
+    assert "$JS.API.CONSUMER.CREATE.GLOBAL" in receiver.wait_not_ready("permission", 40)
+    status, text = http.get(url)
+    assert status == 503 and "not ready" in text
 
 
 def test_receiver_without_durable_create(world, sites):

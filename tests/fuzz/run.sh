@@ -12,7 +12,7 @@ max_len() {
 	codec) echo 65538 ;;
 	wire) echo 20000 ;;
 	exposition_oracle) echo 4096 ;;
-	config | exposition | push_body | scrape_bodies | survey | write) echo 16384 ;;
+	config | exposition | federate | push_body | scrape_bodies | survey | write) echo 16384 ;;
 	*) echo 8192 ;;
 	esac
 }
@@ -20,7 +20,7 @@ max_len() {
 # Words that bytes changed at random would take long to find.
 dict() {
 	case $1 in
-	exposition_oracle | push_body | scrape_bodies | survey | write) echo exposition ;;
+	exposition_oracle | federate | push_body | scrape_bodies | survey | write) echo exposition ;;
 	*) echo "$1" ;;
 	esac
 }

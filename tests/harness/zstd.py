@@ -73,3 +73,15 @@ def decompress(body, prefix=b""):
     if lib.ZSTD_isError(made) or made != size:
         raise Undecodable(f"{len(body)} bytes, prefix of {len(prefix)}")
     return out.raw[:size]
+
+
+def decompress_unsized(body, most):
+    """Of one frame that need not say its size, of at most so many bytes."""
+    lib = _library()
+    out = ctypes.create_string_buffer(most)
+    context = lib.ZSTD_createDCtx()
+    made = lib.ZSTD_decompress_usingDict(context, out, most, body, len(body), b"", 0)
+    lib.ZSTD_freeDCtx(context)
+    if lib.ZSTD_isError(made):
+        raise Undecodable(f"{len(body)} bytes")
+    return out.raw[:made]
