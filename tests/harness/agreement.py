@@ -11,7 +11,8 @@ SHOWN = 5
 
 
 def series_of(name, labels):
-    return name, frozenset(labels.items())
+    """An empty label is none."""
+    return name, frozenset((label, value) for label, value in labels.items() if value)
 
 
 def stored(prometheus, selector, seconds):
