@@ -15,7 +15,7 @@ import pytest
 
 from conftest import STREAM
 from harness import frames, zstd
-from harness.process import TIME_SCALE, wait_until
+from harness.process import wait_until
 from harness.stubs import Target
 
 BODY = "# HELP app_requests Requests.\n# TYPE app_requests counter\napp_requests {}\n"
@@ -122,6 +122,7 @@ def test_links_are_not_followed(world, nats, client, folder, tmp_path):
     for name in (file_name(at_ms), f".tmp-{file_name(at_ms)}", "latest", ".tmp-latest"):
         os.symlink(outside / "file", f"{folder}/dc1/app/b/{name}")
     receiver = receiver_of(world, nats, folder, retention_age="1s")
+    deleted = receiver.total("files_deleted_total", sink="files")
     frames.publish(client, "dc2", "app", "a", BODY.format(1), at_ms)
     frames.publish(client, "dc1", "app", "a", BODY.format(1), at_ms)
     frames.publish(client, "dc1", "app", "b", BODY.format(1), at_ms)
@@ -130,7 +131,9 @@ def test_links_are_not_followed(world, nats, client, folder, tmp_path):
     wait_until(lambda: os.path.islink(f"{folder}/dc1/app/b/latest") and
                os.readlink(f"{folder}/dc1/app/b/latest") == file_name(at_ms))
     assert f"app_requests 1 {at_ms}" in read(f"{folder}/dc1/app/b/latest")
-    time.sleep(3)
+    # Retention has been there, too: of two scrapes of a target the older one goes by its age.
+    frames.publish(client, "dc1", "app", "b", BODY.format(2), at_ms + 1)
+    wait_until(lambda: receiver.total("files_deleted_total", sink="files") > deleted)
     assert os.listdir(outside) == ["file"] and (outside / "file").read_text() == "precious"
     assert "something is in the way" in receiver.log()
 
@@ -183,6 +186,11 @@ class Publishers(threading.Thread):
             self._publish(patient, value)
             time.sleep(0.01)
 
+    def wait_for_more(self, scrapes):
+        """Until each target has been published so many times more."""
+        before = len(self.sent[self.targets[-1]])
+        wait_until(lambda: len(self.sent[self.targets[-1]]) >= before + scrapes, 40)
+
     def finish(self):
         self.is_over.set()
         self.join(60)
@@ -197,15 +205,15 @@ def test_every_scrape_once_and_in_order(world, nats, client, folder):
     publishers.start()
     dice = random.Random(1)
     for _ in range(2):
-        time.sleep(2 + dice.random())
+        publishers.wait_for_more(60 + dice.randrange(30))
         receiver.kill()
-        time.sleep(dice.random())
+        publishers.wait_for_more(dice.randrange(30))
         receiver.start()
-    time.sleep(2)
+    publishers.wait_for_more(60)
     nats.stop()
-    time.sleep(1)
+    receiver.wait_not_ready("cannot connect")
     nats.start()
-    time.sleep(3)
+    publishers.wait_for_more(60)
     publishers.finish()
 
     def is_all_there():
@@ -315,7 +323,7 @@ def test_retention_by_size(world, nats, client, folder):
         return sum(len(scrapes(path)) for path in glob.glob(f"{folder}/dc1/app/*")) * 4096
     wait_until(lambda: receiver.total("files_written_total", sink="files") == 101)
     wait_until(lambda: held() <= limit, 30, what="the files are few enough")
-    time.sleep(2 * TIME_SCALE)
+    wait_until(lambda: receiver.total("files_held_bytes", sink="files") == held(), what="retention is done with them")
     assert limit / 2 <= held() <= limit
     assert len(scrapes(f"{folder}/dc1/app/quiet")) == 1
     for name in ("t0", "t1"):
