@@ -32,6 +32,7 @@ else
 say = @echo "  $(1)  $(patsubst $(B)/%,%,$@)"; $(2)
 endif
 
+comma     := ,
 B         := build/$(V)
 LIBRARIES := libnats libcurl libuv yaml-0.1 jansson libmicrohttpd gnutls libzstd libdeflate snappy zlib libpcre2-8 libssl libcrypto libcrypt
 FLAGS_release := -O2 -g
@@ -52,7 +53,10 @@ endif
 CFLAGS       ?= $(FLAGS_$(V))
 OUR_CFLAGS   := -std=gnu11 $(WARNINGS) -I. -D_GNU_SOURCE -DVERSION='"$(VERSION)"' \
                 $(filter -fsanitize% -fno-sanitize%,$(FLAGS_$(V)))
-OUR_LDFLAGS  := -pthread -Wl,--as-needed $(filter -fsanitize%,$(FLAGS_$(V)))
+# Each daemon names the libraries that it uses. Not in sanitizer builds: the runtime has functions of the
+# same names, which do nothing without the library behind them (crypt_r).
+SANITIZERS   := $(filter -fsanitize%,$(FLAGS_$(V)))
+OUR_LDFLAGS  := -pthread $(if $(SANITIZERS),,-Wl$(comma)--as-needed) $(SANITIZERS)
 # Asked once, and only where something is compiled: `make deps` must run before they can be answered.
 LIB_CFLAGS    = $(eval LIB_CFLAGS := $$(shell $(PKG_CONFIG) --cflags $(LIBRARIES)))$(LIB_CFLAGS)
 LIB_LDLIBS    = $(eval LIB_LDLIBS := $$(shell $(PKG_CONFIG) --libs $(LIBRARIES)) -lm)$(LIB_LDLIBS)
