@@ -183,14 +183,30 @@ static void close_all(void *state)
 		intake_close(receiver->intakes[i], on_intake_closed, receiver);
 }
 
+/* One that is down for long must not hide another; of what all say, such as that NATS is away, once
+ * is enough. */
+static bool gather_reason(bool is_ready, struct buf *reason, struct buf *why)
+{
+	if (!is_ready && strstr(buf_cstr(why), buf_cstr(reason)) == NULL)
+		buf_appendf(why, "%s%s", why->len > 0 ? "; " : "", buf_cstr(reason));
+	buf_clear(reason);
+	return is_ready;
+}
+
 static bool is_ready(void *state, struct buf *why)
 {
 	struct receiver *receiver = state;
+	struct buf reason = {0};
+	bool are_all = true, is_one;
 
-	for (size_t i = 0; i < receiver->intake_count; i++)
-		if (!intake_is_ready(receiver->intakes[i], why))
-			return false;
-	return keyframe_store_is_reachable(receiver->keyframes, why);
+	for (size_t i = 0; i < receiver->intake_count; i++) {
+		is_one = intake_is_ready(receiver->intakes[i], &reason);
+		are_all &= gather_reason(is_one, &reason, why);
+	}
+	is_one = keyframe_store_is_reachable(receiver->keyframes, &reason);
+	are_all &= gather_reason(is_one, &reason, why);
+	buf_free(&reason);
+	return are_all;
 }
 
 static void collect(void *state)
