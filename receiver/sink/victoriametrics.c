@@ -21,6 +21,10 @@
 /* Above it a batch is full, however few samples it has. */
 #define BATCH_BYTES        (4 << 20)
 #define RETRY_AFTER_MAX_MS 60000
+/* Of one scrape, whose lines get the target's labels each. */
+#define SCRAPE_BYTES ((size_t)256 << 20)
+/* Nothing more is taken while all batches are so large together. */
+#define HELD_BYTES ((size_t)64 << 20)
 
 /* A frame, and where its lines are in the batch. */
 struct part {
@@ -49,6 +53,7 @@ struct victoriametrics {
 	struct batch *filling; /* NULL: none */
 	struct batches ready, sending;
 	size_t ready_count, sending_count;
+	size_t held_bytes; /* bodies of all batches */
 	uv_timer_t deadline, retry;
 	bool is_waiting; /* for the retry */
 	bool is_stopping;
@@ -108,6 +113,7 @@ static void end_batch(
 
 	TAILQ_FOREACH (part, &batch->parts, next)
 		ordered_end(sink->context.ordered, part->frame, outcome);
+	sink->held_bytes -= batch->body.len;
 	free_batch(batch);
 }
 
@@ -203,6 +209,7 @@ static void append(struct victoriametrics *sink, struct batch *batch, struct fra
 		.duration_s = frame->scrape.duration_s,
 		.honor_labels = (frame->scrape.flags & WIRE_HONOR_LABELS) != 0,
 		.ignores_timestamps = (frame->scrape.flags & WIRE_IGNORE_TIMESTAMPS) != 0,
+		.max_bytes = SCRAPE_BYTES,
 	};
 
 	push_labels_init(&labels, frame->job, frame->instance,
@@ -213,6 +220,7 @@ static void append(struct victoriametrics *sink, struct batch *batch, struct fra
 	if (!frame->scrape.up || !append_up(sink, batch, frame, &scrape, &tally))
 		victoria_body_down(&batch->body, &scrape, &tally);
 	part->len = batch->body.len - part->at;
+	sink->held_bytes += part->len;
 	batch->samples += tally.samples;
 	TAILQ_INSERT_TAIL(&batch->parts, part, next);
 	count(sink, RM_LEFT_OUT, "displaced", tally.displaced);
@@ -252,7 +260,7 @@ static void fill(struct victoriametrics *sink)
 	size_t most = 2 * (size_t)sink->settings->concurrency;
 	struct frame *frame;
 
-	while (sink->ready_count + sink->sending_count < most &&
+	while (sink->ready_count + sink->sending_count < most && sink->held_bytes < HELD_BYTES &&
 		(frame = ordered_next(sink->context.ordered, clock_wall_ms())) != NULL) {
 		if (sink->filling == NULL) {
 			sink->filling = new_batch(sink);
