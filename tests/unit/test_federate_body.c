@@ -382,6 +382,33 @@ static void test_families(void **state)
 }
 
 /* What a strict reader would take for a second TYPE of the histogram is not written. */
+/* What families take is charged to one of their targets at any time, or texts would be free. */
+static void test_families_are_charged(void **state)
+{
+	struct held held = {0};
+	struct buf text = {0};
+	size_t alone, bytes;
+
+	(void)state;
+	alone = build(&held, 0, "a 1\n", 0)->bytes;
+	assert_int_equal(build(&held, 0, "a 1\n", 0)->bytes, alone);
+	build(&held, 1, "a 1\n", 0);
+	buf_append_str(&text, "# HELP a ");
+	for (int i = 0; i < 1000; i++)
+		buf_append_char(&text, 'x');
+	buf_append_str(&text, "\na 1\n");
+	bytes = build(&held, 0, buf_cstr(&text), 0)->bytes;
+	if (bytes < alone + 1000)
+		fail_msg("HELP of 1000 bytes made %zu of %zu", bytes, alone);
+	assert_int_equal(build(&held, 0, buf_cstr(&text), 0)->bytes, bytes);
+	/* The text stays as long as the family does, and so with its other target. */
+	forget(&held, 0);
+	assert_int_equal(build(&held, 1, "a 1\n", 0)->bytes, bytes);
+	forget(&held, 1);
+	buf_free(&text);
+	held_fini(&held);
+}
+
 static void test_parts_of_others(void **state)
 {
 	struct held held = {0};
@@ -582,6 +609,7 @@ int main(void)
 		cmocka_unit_test(test_down),
 		cmocka_unit_test(test_malformed_changes_nothing),
 		cmocka_unit_test(test_families),
+		cmocka_unit_test(test_families_are_charged),
 		cmocka_unit_test(test_parts_of_others),
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_abandoned),
