@@ -552,6 +552,31 @@ static void test_work_is_bounded(void **state)
 	held_fini(&held);
 }
 
+/* Nor does an expression that takes long, though not so long as to be given up, hold up others. */
+static void test_time_is_bounded(void **state)
+{
+	static const char *const match[] = {"{x=~\"(?:a|a)*[bc]\"}", NULL};
+	struct held held = {0};
+	struct buf body = {0}, out = {0};
+	struct answer *answer;
+	size_t pieces = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 2000; i++)
+		buf_appendf(&body, "a{x=\"aaaaaaaaaaa%zu\"} 1\n", i);
+	assert_non_null(build(&held, 0, buf_cstr(&body), 0));
+	answer = ask(&held, match);
+	while (answer_write(answer, &out, 1 << 20))
+		pieces++;
+	assert_int_equal(answer_limits_hit(answer), 0);
+	if (pieces < 3)
+		fail_msg("in %zu pieces", pieces);
+	assert_int_equal(answer_samples(answer), 0);
+	answer_free(answer);
+	buf_free(&body);
+	held_fini(&held);
+}
+
 /* For who takes no names in quotes. */
 static void test_names_are_escaped(void **state)
 {
@@ -615,6 +640,7 @@ int main(void)
 		cmocka_unit_test(test_abandoned),
 		cmocka_unit_test(test_selections),
 		cmocka_unit_test(test_work_is_bounded),
+		cmocka_unit_test(test_time_is_bounded),
 		cmocka_unit_test(test_names_are_escaped),
 		cmocka_unit_test(test_target_labels),
 	};
