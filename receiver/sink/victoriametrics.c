@@ -14,6 +14,7 @@
 #include "common/core/url.h"
 #include "common/loop/fetch_client.h"
 #include "receiver/metrics.h"
+#include "receiver/sink/decode.h"
 #include "receiver/sink/push_answer.h"
 #include "receiver/sink/victoria_body.h"
 
@@ -142,27 +143,6 @@ static void split(struct victoriametrics *sink, struct batch *batch)
 
 /* Frames become lines. */
 
-static bool decode(struct victoriametrics *sink, const struct frame *frame, struct buf *out)
-{
-	static const char *const reasons[] = {
-		[CODEC_TOO_LARGE] = "too_large",
-		[CODEC_CORRUPT] = "corrupt",
-		[CODEC_UNSUPPORTED] = "unsupported_encoding",
-	};
-	enum codec_status status = frame_decode(
-		frame, sink->context.codec, (size_t)sink->context.settings->max_scrape_bytes, out);
-
-	if (status == CODEC_OK)
-		return true;
-	tally_discard(sink->context.tally, frame->publisher, reasons[status]);
-	log_limited(&sink->undecodable, LOG_WARN,
-		"a scrape cannot be decoded; it is delivered as up 0",
-		LOG_S("sink", sink->base.name), LOG_SL("publisher", frame->publisher),
-		LOG_SL("job", frame->job), LOG_SL("instance", frame->instance),
-		LOG_S("reason", reasons[status]));
-	return false;
-}
-
 static void count(
 	struct victoriametrics *sink, enum receiver_metric id, const char *reason, uint64_t by)
 {
@@ -188,7 +168,8 @@ static bool append_up(struct victoriametrics *sink, struct batch *batch, const s
 	struct err err;
 	bool is_done = false;
 
-	if (decode(sink, frame, &exposition)) {
+	if (sink_decode(&sink->context, sink->base.name, frame, &sink->undecodable, &exposition) ==
+		NULL) {
 		is_done = victoria_body_up(
 				  &batch->body, scrape, buf_slice(&exposition), tally, &err) == 0;
 		if (!is_done)
