@@ -5,9 +5,14 @@
 #include "receiver/intake.h"
 #include "receiver/metrics.h"
 #include "receiver/sink/federate.h"
+#include "receiver/sink/files.h"
+
+#include <stdio.h>
+#include <stdlib.h>
 
 /* What closing NATS may take: a flush of the last acknowledgements. */
 #define LINK_CLOSE_TIMEOUT_MS 2000
+#define POOL_THREADS          ((size_t)4) /* as libuv has it */
 
 struct receiver {
 	struct daemon *daemon;
@@ -57,6 +62,19 @@ static void open_keyframes(struct receiver *receiver, const struct settings *set
 	receiver->keyframes = keyframe_store_open(&options);
 }
 
+/*
+ * Disks that hang keep threads of libuv's for as long as they do; passwords, certificates and
+ * reloads have theirs all the same. Before any is used, and before there are others of ours.
+ */
+static void size_thread_pool(const struct settings *settings)
+{
+	char size[24];
+
+	snprintf(size, sizeof(size), "%zu",
+		POOL_THREADS + settings->files_count * FILES_MAX_THREADS);
+	setenv("UV_THREADPOOL_SIZE", size, 0);
+}
+
 /* First of all: it is all that may fail. */
 static int open_doors(struct receiver *receiver, const struct settings *settings, struct err *err)
 {
@@ -104,6 +122,7 @@ static int start(
 	struct receiver *receiver = xcalloc(1, sizeof(*receiver));
 
 	receiver->daemon = daemon;
+	size_thread_pool(settings);
 	if (open_doors(receiver, settings, err) < 0) {
 		free(receiver->doors);
 		free(receiver);

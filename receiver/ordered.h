@@ -19,7 +19,8 @@
 #include "receiver/shares.h"
 #include "receiver/taker.h"
 
-#define ORDERED_RECENT 8
+/* Of a target: as many as may come in ack_wait where it is scraped twice a second. */
+#define ORDERED_RECENT 32
 
 struct ordered;
 

@@ -2,9 +2,9 @@
 #ifndef PS_COMMON_CONFIG_SETTINGS_H
 #define PS_COMMON_CONFIG_SETTINGS_H
 /*
- * The configuration as both daemons read it: one immutable value, made by settings_load from one
- * table of keys (settings_tables.c), with every error found on the way. It knows the format, not
- * what the daemons do with it. Pure but for reading the file; loop thread.
+ * The configuration as both daemons read it: one immutable value, made by settings_load from the
+ * tables of keys (settings_tables.c and its like), with every error found on the way. It knows the
+ * format, not what the daemons do with it. Pure but for reading the file; loop thread.
  */
 #include "common/config/config.h"
 #include "common/core/buf.h"

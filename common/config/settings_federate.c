@@ -4,8 +4,6 @@
 
 #include <stdio.h>
 
-#define NAME_MAX_LEN 64
-
 int settings_split_listen(const char *listen, struct settings_listen *parts, struct err *err)
 {
 	const char *colon = strrchr(listen, ':');

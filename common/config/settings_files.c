@@ -3,8 +3,7 @@
 #include "common/config/settings_internal.h"
 #include "common/config/settings_security.h"
 
-#define DAY_MS       INT64_C(86400000)
-#define NAME_MAX_LEN 64
+#define DAY_MS INT64_C(86400000)
 
 static const char *const compressions[] = {"none", "zstd", NULL};
 

@@ -8,12 +8,15 @@
 #include "common/config/settings.h"
 
 #define SETTINGS_AUDIENCE(role) (1u << (role))
+#define NAME_MAX_LEN            64 /* of what durables are named after: NATS takes 255 bytes in all */
 
 /* The whole file: a struct settings. */
 extern const struct config_table settings_table;
 
-/* Of sinks, each in a file of its own. */
-extern const struct config_table files_table, victoriametrics_table;
+/* Of streams (settings_streams.c), and of sinks, each in a file of its own. */
+extern const struct config_table poller_stream_table, receiver_stream_table;
+extern const struct config_table push_gateway_table, federate_table, remote_write_table,
+	victoriametrics_table, files_table;
 
 /* Of single texts (settings_values.c); they quote nothing that may be secret. */
 int check_label_name(const char *name, struct err *err);
@@ -31,16 +34,11 @@ int check_ip_address(const char *address, struct err *err);
 
 int check_path(const char *path, struct err *err);
 
-/* Of sinks that have a file of their own. */
-extern const struct config_table remote_write_table; /* settings_remote_write.c */
-
 /* Of all kinds of sinks (settings_sinks.c). */
 void settings_name_sinks(struct settings *settings); /* those that have no name */
 void settings_write_sink_kinds(struct buf *out);     /* "push_gateway, … or files" */
 const char *settings_sink_key(enum settings_sink_kind kind);
 void settings_describe_sink(const struct settings_sink *sink, struct buf *out); /* a line */
-
-extern const struct config_table federate_table; /* settings_federate.c */
 
 /* Of connections (settings_security.c). */
 extern const struct config_table nats_tls_table;

@@ -2,8 +2,7 @@
 /* The keys of remote_write, with Prometheus' names and, but for max_shards, its defaults. */
 #include "common/config/settings_security.h"
 
-#define DAY_MS       (INT64_C(24) * 3600 * 1000)
-#define NAME_MAX_LEN 64 /* of what durables are named after */
+#define DAY_MS (INT64_C(24) * 3600 * 1000)
 
 static const char *const messages[] = {
 	"prometheus.WriteRequest", "io.prometheus.write.v2.Request", NULL};

@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every key of the configuration, once. Order matters: what other rows inherit or compare with
- * comes before them, and --print-config and the reference follow it. docs/configuration.md and the
- * samples in etc/ are tested against these rows.
+ * The keys of the top level and of jobs; those of streams and sinks stand in files of their own,
+ * each key once. Order matters: what other rows inherit or compare with comes before them, and
+ * --print-config and the reference follow it. docs/configuration.md and the samples in etc/ are
+ * tested against these rows.
  */
 #include "common/config/settings_internal.h"
 #include "common/config/settings_security.h"
 
 #define MB           (INT64_C(1) << 20)
 #define GB           (INT64_C(1) << 30)
-#define MINUTE_MS    INT64_C(60000)
-#define HOUR_MS      (60 * MINUTE_MS)
-#define NAME_MAX_LEN 64 /* of what durables are named after: NATS takes 255 bytes in all */
+#define HOUR_MS      INT64_C(3600000)
 #define FOR_POLLER   SETTINGS_AUDIENCE(SETTINGS_FOR_POLLER)
 #define FOR_RECEIVER SETTINGS_AUDIENCE(SETTINGS_FOR_RECEIVER)
 
 static const char *const askings[] = {"auto", "true", "false", NULL};
 static const char *const compressions[] = {"passthrough", "gzip", "zstd", "delta", NULL};
-static const char *const storages[] = {"file", "memory", NULL};
-static const char *const discards[] = {"old", "new", NULL};
 
 static const struct config_key param_keys[] = {
 	{.name = "params",
@@ -234,235 +231,6 @@ static const struct config_table global_table = {
 	NO_NAME,
 	NO_PRESENT,
 	.check = check_global,
-};
-
-#define STREAM_KEYS                                                                                \
-	{.name = "urls",                                                                           \
-		.type = CONFIG_STRINGS,                                                            \
-		CONFIG_AT(struct stream_settings, urls),                                           \
-		.flags = CONFIG_REQUIRED | CONFIG_EXPAND | CONFIG_SECRET | CONFIG_COMMA |          \
-			 CONFIG_RESTART,                                                           \
-		.check = check_nats_url,                                                           \
-		.help = "The NATS servers, nats:// or tls://, as a comma list or a YAML list. "    \
-			"May "                                                                     \
-			"hold user:password@."},                                                   \
-		{.name = "stream",                                                                 \
-			.type = CONFIG_STRING,                                                     \
-			CONFIG_AT(struct stream_settings, stream),                                 \
-			.check = check_stream_name,                                                \
-			.fallback_note = "required, unless `cluster_id` is given",                 \
-			.flags = CONFIG_RESTART,                                                   \
-			.help = "The name of the JetStream stream."},                              \
-		{.name = "cluster_id",                                                             \
-			.type = CONFIG_STRING,                                                     \
-			CONFIG_AT(struct stream_settings, stream),                                 \
-			.flags = CONFIG_ALIAS,                                                     \
-			.check = check_stream_name,                                                \
-			.help = "The older spelling of `stream`."},                                \
-	{                                                                                          \
-		.name = "topic", .type = CONFIG_STRING, CONFIG_AT(struct stream_settings, topic),  \
-		.fallback = "prometheus", .max = 128, .flags = CONFIG_RESTART,                     \
-		.check = check_topic,                                                              \
-		.help = "The first token or tokens of all subjects; the stream takes `<topic>` "   \
-			"and "                                                                     \
-			"`<topic>.>`."                                                             \
-	}
-
-static const struct config_key poller_stream_keys[] = {
-	STREAM_KEYS,
-	NATS_SECURITY_KEYS,
-	{.name = "client_id",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct stream_settings, client_id),
-		.max = NAME_MAX_LEN,
-		.check = check_durable_part,
-		.fallback_note = "the identity",
-		.flags = CONFIG_RESTART,
-		.help = "What the NATS server's monitoring calls this poller's connection."},
-	{.name = "create",
-		.type = CONFIG_BOOL,
-		CONFIG_AT(struct stream_settings, create),
-		.fallback = "false",
-		.flags = CONFIG_RESTART,
-		.help = "Whether to create the stream, with the settings below, where it is "
-			"missing. "
-			"An existing one is never altered."},
-	{.name = "storage",
-		.type = CONFIG_ENUM,
-		CONFIG_AT(struct stream_settings, storage),
-		.fallback = "file",
-		.choices = storages,
-		.flags = CONFIG_RESTART,
-		.help = "Where a created stream keeps its messages."},
-	{.name = "discard",
-		.type = CONFIG_ENUM,
-		CONFIG_AT(struct stream_settings, discard),
-		.fallback = "old",
-		.choices = discards,
-		.flags = CONFIG_RESTART,
-		.help = "What a created stream does when it is full: drop the oldest message or "
-			"refuse the new one."},
-	{.name = "max_age",
-		.type = CONFIG_DURATION,
-		CONFIG_AT(struct stream_settings, stream_max_age_ms),
-		.fallback = "1h",
-		.flags = CONFIG_SECONDS | CONFIG_RESTART,
-		.help = "How long a created stream keeps a message. 0 is for ever."},
-	{.name = "max_msgs_per_subject",
-		.type = CONFIG_INT,
-		CONFIG_AT(struct stream_settings, max_msgs_per_subject),
-		.fallback = "-1",
-		.min = -1,
-		.max = INT64_MAX,
-		.flags = CONFIG_RESTART,
-		.help = "How many messages of one target a created stream keeps. -1 is no limit."},
-	{.name = "max_bytes",
-		.type = CONFIG_SIZE,
-		CONFIG_AT(struct stream_settings, max_bytes),
-		.fallback = "-1",
-		.min = -1,
-		.max = INT64_MAX,
-		.flags = CONFIG_RESTART,
-		.help = "How large a created stream may become. -1 is no limit."},
-	{.name = "duplicate_window",
-		.type = CONFIG_DURATION,
-		CONFIG_AT(struct stream_settings, duplicate_window_ms),
-		.fallback_note = "`2m`, at most `max_age`",
-		.min = 100,
-		.max = INT64_MAX,
-		.flags = CONFIG_RESTART,
-		.help = "How long a created stream remembers message ids, so that a message sent "
-			"again is stored once. Never above `max_age`."},
-	{.name = "replicas",
-		.type = CONFIG_INT,
-		CONFIG_AT(struct stream_settings, replicas),
-		.fallback = "1",
-		.min = 1,
-		.max = 5,
-		.flags = CONFIG_RESTART,
-		.help = "How many servers of a cluster hold a created stream."},
-};
-
-static const struct config_table poller_stream_table = {
-	.title = "The poller's stream",
-	KEYS(poller_stream_keys),
-	.size = sizeof(struct stream_settings),
-	POSITION(struct stream_settings),
-	.present_offset = offsetof(struct stream_settings, present),
-	NO_NAME,
-	.check = check_poller_stream,
-};
-
-static const struct config_key receiver_stream_keys[] = {
-	STREAM_KEYS,
-	NATS_SECURITY_KEYS,
-	{.name = "client_id",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct stream_settings, client_id),
-		.flags = CONFIG_REQUIRED | CONFIG_RESTART,
-		.max = NAME_MAX_LEN,
-		.check = check_durable_part,
-		.help = "Names the durable consumers, `<client_id>_<sink>`: unique to each "
-			"receiver "
-			"of "
-			"a stream, and the same after a restart."},
-	{.name = "filter",
-		.type = CONFIG_STRINGS,
-		CONFIG_AT(struct stream_settings, filter),
-		.check = check_name,
-		.fallback_note = "all",
-		.flags = CONFIG_RESTART,
-		.help = "The publishers to receive; each gets a consumer of its own."},
-	{.name = "legacy",
-		.type = CONFIG_BOOL,
-		CONFIG_AT(struct stream_settings, legacy),
-		.fallback_note = "true if `cluster_id` is given, else false",
-		.flags = CONFIG_RESTART,
-		.help = "Whether to consume also what the original program publishes on "
-			"`<topic>`."},
-};
-
-static const struct config_table receiver_stream_table = {
-	.title = "The receiver's stream",
-	KEYS(receiver_stream_keys),
-	.size = sizeof(struct stream_settings),
-	POSITION(struct stream_settings),
-	.present_offset = offsetof(struct stream_settings, present),
-	NO_NAME,
-	.check = check_receiver_stream,
-};
-
-static const struct config_key push_gateway_keys[] = {
-	{.name = "name",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct push_gateway_settings, name),
-		.max = NAME_MAX_LEN,
-		.check = check_durable_part,
-		.fallback_note = "`push_gateway`, `push_gateway_2`, ...",
-		.flags = CONFIG_RESTART,
-		.help = "Names the sink and its durable consumers."},
-	{.name = "url",
-		.type = CONFIG_STRING,
-		CONFIG_AT(struct push_gateway_settings, url),
-		.flags = CONFIG_REQUIRED | CONFIG_EXPAND | CONFIG_SECRET | CONFIG_RESTART,
-		.check = check_gateway_url,
-		.help = "The gateway, http or https, with its route prefix if it has one."},
-	{.name = "publisher_label",
-		.type = CONFIG_BOOL,
-		CONFIG_AT(struct push_gateway_settings, publisher_label),
-		.fallback = "false",
-		.flags = CONFIG_RESTART,
-		.help = "Whether each group gets the label `publisher`, which keeps apart the same "
-			"job and instance of several data centres."},
-	{.name = "delete_stale",
-		.type = CONFIG_BOOL,
-		CONFIG_AT(struct push_gateway_settings, delete_stale),
-		.fallback = "true",
-		.help = "Whether the groups of targets that have fallen silent, or that their "
-			"poller has removed, are deleted."},
-	{.name = "concurrency",
-		.type = CONFIG_INT,
-		CONFIG_AT(struct push_gateway_settings, concurrency),
-		.fallback = "2",
-		.min = 1,
-		.max = 256,
-		.help = "How many pushes may be under way at once. A gateway checks one push after "
-			"the other: more than a few only wait there."},
-	{.name = "timeout",
-		.type = CONFIG_DURATION,
-		CONFIG_AT(struct push_gateway_settings, timeout_ms),
-		.fallback = "40s",
-		.min = 100,
-		.max = HOUR_MS,
-		.help = "How long a push may take. Half of the default `max_age`: a busy gateway "
-			"needs long, and giving up early only makes it repeat the work."},
-	{.name = "survey_interval",
-		.type = CONFIG_DURATION,
-		CONFIG_AT(struct push_gateway_settings, survey_interval_ms),
-		.fallback = "5m",
-		.min = 0,
-		.max = 24 * HOUR_MS,
-		.help = "How often to read what the gateway holds, to notice a quick restart and "
-			"what others push or delete there; never more than a hundredth of the "
-			"time. 0: only at the start and after failures."},
-	{.name = "utf8_names",
-		.type = CONFIG_BOOL,
-		CONFIG_AT(struct push_gateway_settings, utf8_names),
-		.fallback = "false",
-		.help = "Whether quoted (UTF-8) names are pushed as they are, for gateways from "
-			"1.11 "
-			"on with `--push.enable-utf8-names`; else in `U__` escaping."},
-	HTTP_CLIENT_KEYS(struct push_gateway_settings, CONFIG_RESTART),
-};
-
-static const struct config_table push_gateway_table = {
-	.title = "Push Gateway",
-	KEYS(push_gateway_keys),
-	.size = sizeof(struct push_gateway_settings),
-	POSITION(struct push_gateway_settings),
-	NO_NAME,
-	NO_PRESENT,
-	.check = check_http_client,
 };
 
 static const struct config_key settings_keys[] = {

@@ -3,8 +3,7 @@
 #include "common/config/settings_internal.h"
 #include "common/config/settings_security.h"
 
-#define HOUR_MS      INT64_C(3600000)
-#define NAME_MAX_LEN 64
+#define HOUR_MS INT64_C(3600000)
 
 static const struct config_key victoriametrics_keys[] = {
 	{.name = "name",

@@ -10,6 +10,7 @@
 #include "common/core/hash.h"
 #include "common/core/log.h"
 #include "receiver/metrics.h"
+#include "receiver/sink/decode.h"
 
 static struct federate *from_sink(const struct sink *sink)
 {
@@ -85,25 +86,6 @@ static void discard(struct federate *federate, const struct target *target, cons
 #define LOG_TARGET(federate, target)                                                               \
 	LOG_S("sink", (federate)->base.name), LOG_S("publisher", (target)->publisher),             \
 		LOG_S("job", (target)->job), LOG_S("instance", (target)->instance)
-
-static bool decode(struct federate *federate, const struct target *target, struct buf *out)
-{
-	static const char *const reasons[] = {
-		[CODEC_TOO_LARGE] = "too_large",
-		[CODEC_CORRUPT] = "corrupt",
-		[CODEC_UNSUPPORTED] = "unsupported_encoding",
-	};
-	enum codec_status status = frame_decode(target->in_flight, federate->context.codec,
-		(size_t)federate->context.settings->max_scrape_bytes, out);
-
-	if (status == CODEC_OK)
-		return true;
-	discard(federate, target, reasons[status]);
-	log_limited(&federate->undecodable, LOG_WARN,
-		"a scrape cannot be decoded; it is shown as up 0", LOG_TARGET(federate, target),
-		LOG_S("reason", reasons[status]));
-	return false;
-}
 
 /* Whether the target serves what we serve: its series would come round again and again. */
 static bool is_loop(struct federate *federate, const struct target *target, struct slice body)
@@ -203,7 +185,9 @@ static void show(struct federate *federate, struct federate_state *state)
 	if (was_removed(frame)) {
 		federate_series_fini(&state->series);
 		show_nothing(state);
-	} else if (!frame->scrape.up || !decode(federate, state->target, &body) ||
+	} else if (!frame->scrape.up ||
+		   sink_decode(&federate->context, federate->base.name, frame,
+			   &federate->undecodable, &body) != NULL ||
 		   !show_body(federate, state, buf_slice(&body))) {
 		show_down(federate, state);
 	}

@@ -6,6 +6,7 @@
  */
 #include "receiver/sink/federate_answer.h"
 
+#include "common/core/clock.h"
 #include "receiver/sink/federate_choice.h"
 #include "receiver/sink/push_sample.h"
 
@@ -15,6 +16,8 @@
  * many as it takes matches. */
 #define MAX_WORK  20000
 #define MAX_LINES 8192 /* at a stretch */
+/* With selectors, how long a piece may take: what a match takes is theirs to say. */
+#define MAX_PIECE_US 10000
 
 struct cursor {
 	struct block *block; /* NULL: done */
@@ -48,6 +51,7 @@ struct answer {
 	bool utf8_names;
 	struct buf open, text, scratch; /* escaped, where they have to be */
 	uint64_t samples;
+	uint64_t late_us; /* when the piece at hand is to end */
 };
 
 struct answer *answer_new(
@@ -211,10 +215,16 @@ static void write_line(struct answer *answer, struct buf *out, const struct bloc
 	answer->samples++;
 }
 
+static bool is_late(const struct answer *answer)
+{
+	return answer->chooser.selectors.count > 0 && clock_mono_us() >= answer->late_us;
+}
+
 static bool may_go_on(const struct answer *answer, const struct buf *out, size_t full)
 {
 	return answer->place.lines > 0 && out->len < full &&
-	       chooser_work(&answer->chooser) < MAX_WORK;
+	       chooser_work(&answer->chooser) < MAX_WORK &&
+	       (answer->place.verdict != CHOICE_BY_LINE || !is_late(answer));
 }
 
 /* Writes lines of the run; returns how many it has looked at. */
@@ -243,7 +253,9 @@ bool answer_write(struct answer *answer, struct buf *out, size_t bytes)
 {
 	size_t full = out->len + bytes, work = 0;
 
-	while (out->len < full && work + chooser_work(&answer->chooser) < MAX_WORK) {
+	answer->late_us = clock_mono_us() + MAX_PIECE_US;
+	while (out->len < full && work + chooser_work(&answer->chooser) < MAX_WORK &&
+		!is_late(answer)) {
 		if (answer->current == NULL && !begin_part(answer))
 			return false;
 		if (answer->place.lines == 0 && answer->place.at == answer->place.end) {

@@ -122,9 +122,7 @@ static void declare(struct build *build, struct families *families, struct block
 
 		block->parts[i].type = said->type;
 		families_declare(families, family, said->type, said->help, owner);
-		/* Its own alone, so far: what others share was charged to the first of them. */
-		if (family->refs == 1)
-			block->bytes += sizeof(*family) + family->name_len + family->help.len;
+		block->bytes += family_bytes_of(family, owner);
 	}
 }
 

@@ -91,6 +91,8 @@ void families_declare(struct families *families, struct family *family, enum exp
 {
 	if (type != EXPO_UNTYPED && family->typed[type]++ == 0)
 		judge(families, family);
+	if (family->owner == NULL)
+		family->owner = target;
 	if (help.len == 0 || (family->help_owner != NULL && family->help_owner != target))
 		return;
 	family->help_owner = target;
@@ -111,8 +113,19 @@ void families_retract(
 		if (--family->typed[type] == 0)
 			judge(families, family);
 	}
+	if (family->owner == target)
+		family->owner = NULL;
 	if (family->help_owner == target)
 		family->help_owner = NULL;
+}
+
+/* HELP that nobody says any more is the family's. */
+size_t family_bytes_of(const struct family *family, const void *target)
+{
+	const void *help_payer = family->help_owner == NULL ? family->owner : family->help_owner;
+
+	return (family->owner == target ? sizeof(*family) + family->name_len : 0) +
+	       (help_payer == target ? family->help.len : 0);
 }
 
 enum expo_type family_type(const struct family *family)

@@ -16,6 +16,7 @@ struct family {
 	size_t typed[EXPO_SUMMARY + 1]; /* targets that say so now; never of EXPO_UNTYPED */
 	struct buf help;                /* as it stands in an exposition */
 	const void *help_owner;         /* whose it is; NULL: free to be replaced */
+	const void *owner;              /* who is charged with it; NULL: the next to say it */
 	bool is_contradicted;
 	UT_hash_handle by_name;
 	size_t name_len;
@@ -44,6 +45,9 @@ void families_unref(struct families *families, uint32_t slot);
 /* A target says this type (EXPO_UNTYPED: none) and HELP (empty: none) of a family it refers to. */
 void families_declare(struct families *families, struct family *family, enum expo_type type,
 	struct slice help, const void *target);
+
+/* What the target that has just said it is to be charged with, its block apart. */
+size_t family_bytes_of(const struct family *family, const void *target);
 
 /* And no more. */
 void families_retract(

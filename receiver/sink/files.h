@@ -8,6 +8,10 @@
  */
 #include "receiver/sink/sink.h"
 
+/* That one such sink, whose disk hangs, may keep busy: files, a sync, and a look at what is there.
+ */
+#define FILES_MAX_THREADS 10
+
 struct sink *files_open(const struct sink_context *context, const struct files_settings *settings);
 
 #endif

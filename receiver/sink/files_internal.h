@@ -14,8 +14,7 @@
 #include "receiver/sink/files_job.h"
 #include "receiver/sink/files_retention.h"
 
-/* Beyond libuv's own threads they would only wait. */
-#define FILES_MAX_JOBS 8
+#define FILES_MAX_JOBS (FILES_MAX_THREADS - 2)
 
 /* A frame taken. */
 struct item {

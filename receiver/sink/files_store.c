@@ -165,13 +165,22 @@ static int fail(struct files_error *error, const char *what)
 
 /* Storing. */
 
+/* What is wrong with the top folder is no one scrape's fault: none is given up for it. */
+static int fail_top(struct files_error *error)
+{
+	fail(error, "open dir");
+	if (!files_failure_passes(error->failure))
+		error->failure = FILES_OTHER;
+	return -1;
+}
+
 static int open_top(const char *top, struct files_error *error)
 {
 	int fd = open(top, OPEN_FOLDER);
 
 	if (fd < 0 && errno == ENOENT && (mkdir(top, FOLDER_MODE) == 0 || errno == EEXIST))
 		fd = open(top, OPEN_FOLDER);
-	return fd >= 0 ? fd : fail(error, "open dir");
+	return fd >= 0 ? fd : fail_top(error);
 }
 
 static int open_below(int parent, const char *name, struct files_error *error)
@@ -287,7 +296,7 @@ void files_sync(const char *top, struct files_error *error)
 	*error = (struct files_error){.failure = FILES_OK};
 	fd = open(top, OPEN_FOLDER);
 	if (fd < 0) {
-		fail(error, "open dir");
+		fail_top(error);
 		return;
 	}
 	if (syncfs(fd) != 0)

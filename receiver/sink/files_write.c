@@ -4,6 +4,7 @@
 #include "receiver/sink/files_internal.h"
 
 #include "common/core/clock.h"
+#include "receiver/sink/decode.h"
 
 /* Frames taken that wait for a job: enough for all jobs, though many be of one target. */
 #define MAX_PENDING 64
@@ -109,26 +110,13 @@ static void do_job(uv_work_t *work)
 /* A body that cannot be decoded makes the scrape a failed one, with the reason. */
 static void decode(struct files *files, struct files_job *job, const struct frame *frame)
 {
-	static const char *const reasons[] = {
-		[CODEC_TOO_LARGE] = "too_large",
-		[CODEC_CORRUPT] = "corrupt",
-		[CODEC_UNSUPPORTED] = "unsupported_encoding",
-	};
-	enum codec_status status = frame_decode(frame, files->context.codec,
-		(size_t)files->context.settings->max_scrape_bytes, &job->exposition);
+	const char *reason = sink_decode(
+		&files->context, files->base.name, frame, &files->undecodable, &job->exposition);
 
-	if (status == CODEC_OK)
+	if (reason == NULL)
 		return;
 	job->is_up = false;
-	job->error = xasprintf("the scrape cannot be decoded: %s", reasons[status]);
-	if (frame->was_judged)
-		return;
-	tally_discard(files->context.tally, frame->publisher, reasons[status]);
-	log_limited(&files->undecodable, LOG_WARN,
-		"a scrape cannot be decoded; it is delivered as up 0",
-		LOG_S("sink", files->base.name), LOG_SL("publisher", frame->publisher),
-		LOG_SL("job", frame->job), LOG_SL("instance", frame->instance),
-		LOG_S("reason", reasons[status]));
+	job->error = xasprintf("the scrape cannot be decoded: %s", reason);
 }
 
 static struct slot *free_slot(struct files *files)

@@ -9,6 +9,7 @@
 #include "common/core/clock.h"
 #include "receiver/freshness.h"
 #include "receiver/metrics.h"
+#include "receiver/sink/decode.h"
 #include "receiver/sink/push_body.h"
 #include "receiver/sink/push_path.h"
 
@@ -157,27 +158,6 @@ static struct push_claim *claim_path(
 
 /* From a frame to the bodies of its groups. */
 
-static bool decode(struct push_maker *maker, const struct target *target, const struct frame *frame,
-	struct buf *out)
-{
-	static const char *const reasons[] = {
-		[CODEC_TOO_LARGE] = "too_large",
-		[CODEC_CORRUPT] = "corrupt",
-		[CODEC_UNSUPPORTED] = "unsupported_encoding",
-	};
-	enum codec_status status = frame_decode(frame, maker->context->codec,
-		(size_t)maker->context->settings->max_scrape_bytes, out);
-
-	if (status == CODEC_OK)
-		return true;
-	discard(maker, target, reasons[status]);
-	log_limited(&maker->undecodable, LOG_WARN,
-		"a scrape cannot be decoded; it is delivered as up 0", LOG_S("sink", maker->sink),
-		LOG_S("publisher", target->publisher), LOG_S("job", target->job),
-		LOG_S("instance", target->instance), LOG_S("reason", reasons[status]));
-	return false;
-}
-
 /* What the gate needs to know of the target whose body is made. */
 struct gate_context {
 	struct push_maker *maker;
@@ -301,7 +281,9 @@ static void make_body(struct push_maker *maker, struct push_state *state,
 	uint64_t begin_us = clock_mono_us();
 	struct buf decoded = {0};
 
-	if (!frame->scrape.up || !decode(maker, state->target, frame, &decoded) ||
+	if (!frame->scrape.up ||
+		sink_decode(maker->context, maker->sink, frame, &maker->undecodable, &decoded) !=
+			NULL ||
 		!rewrite(maker, &context, pushed, buf_slice(&decoded), body))
 		make_minimal_body(maker, pushed, own, body);
 	buf_free(&decoded);

@@ -172,10 +172,11 @@ static void append_report(
 	tally->samples += ARRAY_LEN(own_names);
 }
 
-/* The number of samples exposed; -1 where it is malformed. */
+/* The number of samples exposed; -1 where it is malformed or becomes too large. */
 static int64_t append_all(struct writer *writer, struct slice exposition,
 	struct victoria_tally *tally, struct err *err)
 {
+	size_t before = writer->out->len;
 	struct push_sample sample = {0};
 	struct expo_parser parser;
 	struct expo_line line;
@@ -199,6 +200,9 @@ static int64_t append_all(struct writer *writer, struct slice exposition,
 		}
 		append_sample(writer, &line, &sample);
 		tally->samples++;
+		if (writer->out->len - before > writer->scrape->max_bytes)
+			return err_setf(err, "larger than %zu bytes with the target's labels",
+				writer->scrape->max_bytes);
 	}
 	return count;
 }

@@ -17,6 +17,7 @@ struct victoria_scrape {
 	double duration_s;
 	bool honor_labels;
 	bool ignores_timestamps; /* of the samples */
+	size_t max_bytes;        /* that it may become: each line gets the target's labels */
 };
 
 /* What was made of it; added up. */
@@ -25,7 +26,8 @@ struct victoria_tally {
 	uint64_t labels_renamed, labels_dropped, displaced;
 };
 
-/* Appends a scrape that succeeded; -1 and nothing appended where it is malformed. */
+/* Appends a scrape that succeeded; -1 and nothing appended where it is malformed or
+ * becomes too large. */
 int victoria_body_up(struct buf *out, const struct victoria_scrape *scrape, struct slice exposition,
 	struct victoria_tally *tally, struct err *err) MUST_CHECK;
 

@@ -14,6 +14,7 @@
 #include "common/core/url.h"
 #include "common/loop/fetch_client.h"
 #include "receiver/metrics.h"
+#include "receiver/sink/decode.h"
 #include "receiver/sink/push_answer.h"
 #include "receiver/sink/victoria_body.h"
 
@@ -21,6 +22,10 @@
 /* Above it a batch is full, however few samples it has. */
 #define BATCH_BYTES        (4 << 20)
 #define RETRY_AFTER_MAX_MS 60000
+/* Of one scrape, whose lines get the target's labels each. */
+#define SCRAPE_BYTES ((size_t)256 << 20)
+/* Nothing more is taken while all batches are so large together. */
+#define HELD_BYTES ((size_t)64 << 20)
 
 /* A frame, and where its lines are in the batch. */
 struct part {
@@ -49,6 +54,7 @@ struct victoriametrics {
 	struct batch *filling; /* NULL: none */
 	struct batches ready, sending;
 	size_t ready_count, sending_count;
+	size_t held_bytes; /* bodies of all batches */
 	uv_timer_t deadline, retry;
 	bool is_waiting; /* for the retry */
 	bool is_stopping;
@@ -108,6 +114,7 @@ static void end_batch(
 
 	TAILQ_FOREACH (part, &batch->parts, next)
 		ordered_end(sink->context.ordered, part->frame, outcome);
+	sink->held_bytes -= batch->body.len;
 	free_batch(batch);
 }
 
@@ -136,27 +143,6 @@ static void split(struct victoriametrics *sink, struct batch *batch)
 
 /* Frames become lines. */
 
-static bool decode(struct victoriametrics *sink, const struct frame *frame, struct buf *out)
-{
-	static const char *const reasons[] = {
-		[CODEC_TOO_LARGE] = "too_large",
-		[CODEC_CORRUPT] = "corrupt",
-		[CODEC_UNSUPPORTED] = "unsupported_encoding",
-	};
-	enum codec_status status = frame_decode(
-		frame, sink->context.codec, (size_t)sink->context.settings->max_scrape_bytes, out);
-
-	if (status == CODEC_OK)
-		return true;
-	tally_discard(sink->context.tally, frame->publisher, reasons[status]);
-	log_limited(&sink->undecodable, LOG_WARN,
-		"a scrape cannot be decoded; it is delivered as up 0",
-		LOG_S("sink", sink->base.name), LOG_SL("publisher", frame->publisher),
-		LOG_SL("job", frame->job), LOG_SL("instance", frame->instance),
-		LOG_S("reason", reasons[status]));
-	return false;
-}
-
 static void count(
 	struct victoriametrics *sink, enum receiver_metric id, const char *reason, uint64_t by)
 {
@@ -182,7 +168,8 @@ static bool append_up(struct victoriametrics *sink, struct batch *batch, const s
 	struct err err;
 	bool is_done = false;
 
-	if (decode(sink, frame, &exposition)) {
+	if (sink_decode(&sink->context, sink->base.name, frame, &sink->undecodable, &exposition) ==
+		NULL) {
 		is_done = victoria_body_up(
 				  &batch->body, scrape, buf_slice(&exposition), tally, &err) == 0;
 		if (!is_done)
@@ -203,6 +190,7 @@ static void append(struct victoriametrics *sink, struct batch *batch, struct fra
 		.duration_s = frame->scrape.duration_s,
 		.honor_labels = (frame->scrape.flags & WIRE_HONOR_LABELS) != 0,
 		.ignores_timestamps = (frame->scrape.flags & WIRE_IGNORE_TIMESTAMPS) != 0,
+		.max_bytes = SCRAPE_BYTES,
 	};
 
 	push_labels_init(&labels, frame->job, frame->instance,
@@ -213,6 +201,7 @@ static void append(struct victoriametrics *sink, struct batch *batch, struct fra
 	if (!frame->scrape.up || !append_up(sink, batch, frame, &scrape, &tally))
 		victoria_body_down(&batch->body, &scrape, &tally);
 	part->len = batch->body.len - part->at;
+	sink->held_bytes += part->len;
 	batch->samples += tally.samples;
 	TAILQ_INSERT_TAIL(&batch->parts, part, next);
 	count(sink, RM_LEFT_OUT, "displaced", tally.displaced);
@@ -252,7 +241,7 @@ static void fill(struct victoriametrics *sink)
 	size_t most = 2 * (size_t)sink->settings->concurrency;
 	struct frame *frame;
 
-	while (sink->ready_count + sink->sending_count < most &&
+	while (sink->ready_count + sink->sending_count < most && sink->held_bytes < HELD_BYTES &&
 		(frame = ordered_next(sink->context.ordered, clock_wall_ms())) != NULL) {
 		if (sink->filling == NULL) {
 			sink->filling = new_batch(sink);

@@ -8,6 +8,7 @@
 
 #include "common/core/clock.h"
 #include "receiver/metrics.h"
+#include "receiver/sink/decode.h"
 
 /* All publishers together get so many times as much as one, then each an equal part: as shares.h.
  */
@@ -105,24 +106,9 @@ void write_target_free(struct write_maker *maker, struct write_target *state)
 
 static bool decode(struct write_maker *maker, const struct frame *frame)
 {
-	static const char *const reasons[] = {
-		[CODEC_TOO_LARGE] = "too_large",
-		[CODEC_CORRUPT] = "corrupt",
-		[CODEC_UNSUPPORTED] = "unsupported_encoding",
-	};
-	enum codec_status status;
-
 	buf_clear(&maker->decoded);
-	status = frame_decode(frame, maker->context->codec,
-		(size_t)maker->context->settings->max_scrape_bytes, &maker->decoded);
-	if (status == CODEC_OK)
-		return true;
-	tally_discard(maker->context->tally, frame->publisher, reasons[status]);
-	log_limited(&maker->undecodable, LOG_WARN,
-		"a scrape cannot be decoded; it is delivered as up 0", LOG_S("sink", maker->sink),
-		LOG_SL("publisher", frame->publisher), LOG_SL("job", frame->job),
-		LOG_SL("instance", frame->instance), LOG_S("reason", reasons[status]));
-	return false;
+	return sink_decode(maker->context, maker->sink, frame, &maker->undecodable,
+		       &maker->decoded) == NULL;
 }
 
 static void say_unread(struct write_maker *maker, struct write_target *state,

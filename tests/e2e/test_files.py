@@ -77,6 +77,17 @@ def test_what_a_file_says(world, nats, client, folder):
     wait_until(lambda: client.is_acked(STREAM, "recv_files"), what="all is acknowledged")
 
 
+def test_a_disk_that_hangs_leaves_threads_to_others(world, nats, client, folder):
+    """What is asked with a password is judged on the same threads."""
+    receiver = receiver_of(world, nats, folder)
+    frames.publish(client, "dc1", "app", "web1:80", BODY.format(1), frames.now_ms())
+    wait_until(lambda: receiver.total("files_written_total", sink="files") == 1)
+    with open(f"/proc/{receiver.process.pid}/status", encoding="ascii") as file:
+        threads = int(re.search(r"^Threads:\s+(\d+)$", file.read(), re.M).group(1))
+    # Eight files, a sync and a look at what is there may all hang; libuv has four unless it is told.
+    assert threads > 10 + 4
+
+
 def test_compressed_and_by_a_poller(world, nats, folder):
     target = world.add(Target({"/metrics": BODY.format(5)}))
     world.poller(nats, {"app": {"targets": [{"name": "a", "url": f"{target.url}/metrics"}]}})

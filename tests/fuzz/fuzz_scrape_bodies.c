@@ -56,6 +56,7 @@ static void try_victoria(struct slice exposition, unsigned flags, int64_t accept
 	struct labels labels = {0};
 	struct push_labels pushed;
 	struct victoria_scrape scrape = {.labels = &pushed,
+		.max_bytes = (size_t)1 << 20,
 		.time_ms = 1000,
 		.honor_labels = (flags & HONOR_LABELS) != 0,
 		.ignores_timestamps = (flags & IGNORE_TIMESTAMPS) != 0};

@@ -382,6 +382,33 @@ static void test_families(void **state)
 }
 
 /* What a strict reader would take for a second TYPE of the histogram is not written. */
+/* What families take is charged to one of their targets at any time, or texts would be free. */
+static void test_families_are_charged(void **state)
+{
+	struct held held = {0};
+	struct buf text = {0};
+	size_t alone, bytes;
+
+	(void)state;
+	alone = build(&held, 0, "a 1\n", 0)->bytes;
+	assert_int_equal(build(&held, 0, "a 1\n", 0)->bytes, alone);
+	build(&held, 1, "a 1\n", 0);
+	buf_append_str(&text, "# HELP a ");
+	for (int i = 0; i < 1000; i++)
+		buf_append_char(&text, 'x');
+	buf_append_str(&text, "\na 1\n");
+	bytes = build(&held, 0, buf_cstr(&text), 0)->bytes;
+	if (bytes < alone + 1000)
+		fail_msg("HELP of 1000 bytes made %zu of %zu", bytes, alone);
+	assert_int_equal(build(&held, 0, buf_cstr(&text), 0)->bytes, bytes);
+	/* The text stays as long as the family does, and so with its other target. */
+	forget(&held, 0);
+	assert_int_equal(build(&held, 1, "a 1\n", 0)->bytes, bytes);
+	forget(&held, 1);
+	buf_free(&text);
+	held_fini(&held);
+}
+
 static void test_parts_of_others(void **state)
 {
 	struct held held = {0};
@@ -525,6 +552,31 @@ static void test_work_is_bounded(void **state)
 	held_fini(&held);
 }
 
+/* Nor does an expression that takes long, though not so long as to be given up, hold up others. */
+static void test_time_is_bounded(void **state)
+{
+	static const char *const match[] = {"{x=~\"(?:a|a)*[bc]\"}", NULL};
+	struct held held = {0};
+	struct buf body = {0}, out = {0};
+	struct answer *answer;
+	size_t pieces = 0;
+
+	(void)state;
+	for (size_t i = 0; i < 2000; i++)
+		buf_appendf(&body, "a{x=\"aaaaaaaaaaa%zu\"} 1\n", i);
+	assert_non_null(build(&held, 0, buf_cstr(&body), 0));
+	answer = ask(&held, match);
+	while (answer_write(answer, &out, 1 << 20))
+		pieces++;
+	assert_int_equal(answer_limits_hit(answer), 0);
+	if (pieces < 3)
+		fail_msg("in %zu pieces", pieces);
+	assert_int_equal(answer_samples(answer), 0);
+	answer_free(answer);
+	buf_free(&body);
+	held_fini(&held);
+}
+
 /* For who takes no names in quotes. */
 static void test_names_are_escaped(void **state)
 {
@@ -582,11 +634,13 @@ int main(void)
 		cmocka_unit_test(test_down),
 		cmocka_unit_test(test_malformed_changes_nothing),
 		cmocka_unit_test(test_families),
+		cmocka_unit_test(test_families_are_charged),
 		cmocka_unit_test(test_parts_of_others),
 		cmocka_unit_test(test_snapshot),
 		cmocka_unit_test(test_abandoned),
 		cmocka_unit_test(test_selections),
 		cmocka_unit_test(test_work_is_bounded),
+		cmocka_unit_test(test_time_is_bounded),
 		cmocka_unit_test(test_names_are_escaped),
 		cmocka_unit_test(test_target_labels),
 	};

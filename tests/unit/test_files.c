@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -235,6 +236,29 @@ static void test_storing(void **state)
 	close_place(&place);
 }
 
+/* Of what is in the way of all targets, an administrator will hear, and nothing is given up. */
+static void test_no_top(void **state)
+{
+	struct place place;
+	struct files_error error;
+	char *top;
+
+	(void)state;
+	open_place(&place);
+	top = xasprintf("%s/file", place.top);
+	assert_int_equal(close(open(top, O_WRONLY | O_CREAT, 0600)), 0);
+	files_store(top, &place.folder, "19700101T000003.000Z.prom", SLICE("x"), &error);
+	assert_int_equal(error.error_number, ENOTDIR);
+	assert_true(files_failure_passes(error.failure));
+	free(top);
+	top = xasprintf("%s/file/below", place.top);
+	files_store(top, &place.folder, "19700101T000003.000Z.prom", SLICE("x"), &error);
+	assert_int_equal(error.error_number, ENOTDIR);
+	assert_true(files_failure_passes(error.failure));
+	free(top);
+	close_place(&place);
+}
+
 static struct files_tally walk(const struct place *place, int64_t now_ms, struct files_cut cut,
 	struct files_ages *ages, bool is_alive)
 {
@@ -371,6 +395,7 @@ int main(void)
 		cmocka_unit_test(test_down_and_title),
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_storing),
+		cmocka_unit_test(test_no_top),
 		cmocka_unit_test(test_what_is_too_old_goes),
 		cmocka_unit_test(test_what_is_too_much_goes),
 		cmocka_unit_test(test_what_is_not_ours_stays),

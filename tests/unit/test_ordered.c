@@ -252,17 +252,17 @@ static void test_what_was_taken_before(void **state)
 
 	(void)state;
 	open_record(&record, no_limits);
-	for (uint64_t seq = 10; seq <= 30; seq += 2) {
+	for (uint64_t seq = 10; seq <= 110; seq += 2) {
 		OFFER(&record, .seq = seq, .time_ms = (int64_t)seq);
 		take(&record, next(&record, seq));
 	}
 	buf_clear(&record.fates);
 	buf_clear(&record.acks);
 	/* One of the last, one before them, and one by a durable made anew. */
-	OFFER(&record, .seq = 24, .time_ms = 24);
+	OFFER(&record, .seq = 104, .time_ms = 104);
 	OFFER(&record, .seq = 11, .time_ms = 11);
-	OFFER(&record, .seq = 30, .time_ms = 30, .generation = 1);
-	expect(&record, "24:redelivered 11:redelivered 30:redelivered ", "24 11 30 ");
+	OFFER(&record, .seq = 110, .time_ms = 110, .generation = 1);
+	expect(&record, "104:redelivered 11:redelivered 110:redelivered ", "104 11 110 ");
 	next(&record, 0);
 	close_record(&record);
 }
@@ -291,6 +291,28 @@ static void test_what_was_lost_on_its_way_is_taken_late(void **state)
 	OFFER(&record, .seq = 12, .time_ms = 12);
 	expect(&record, "12:redelivered ", "12 ");
 	assert_int_equal(record.resets, 0);
+	close_record(&record);
+}
+
+/* It comes again after ack_wait, when a target that is scraped each second has had many since. */
+static void test_what_was_lost_long_ago_is_taken_late(void **state)
+{
+	struct record record;
+
+	(void)state;
+	open_record(&record, no_limits);
+	for (uint64_t seq = 1; seq <= 40; seq++) {
+		if (seq == 20)
+			continue;
+		OFFER(&record, .seq = seq, .time_ms = (int64_t)seq);
+		take(&record, next(&record, seq));
+	}
+	buf_clear(&record.fates);
+	buf_clear(&record.acks);
+	OFFER(&record, .seq = 20, .time_ms = 20);
+	expect(&record, "", "");
+	take(&record, next(&record, 20));
+	expect(&record, "20:delivered ", "20 ");
 	close_record(&record);
 }
 
@@ -698,6 +720,7 @@ int main(void)
 		cmocka_unit_test(test_a_redelivery_lends_its_reply),
 		cmocka_unit_test(test_what_was_taken_before),
 		cmocka_unit_test(test_what_was_lost_on_its_way_is_taken_late),
+		cmocka_unit_test(test_what_was_lost_long_ago_is_taken_late),
 		cmocka_unit_test(test_late_and_reset_are_told_apart),
 		cmocka_unit_test(test_age_is_the_sinks),
 		cmocka_unit_test(test_what_lacks_its_keyframe_is_taken_as_down),

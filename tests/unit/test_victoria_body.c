@@ -74,6 +74,7 @@ static void test_up(void **state)
 		const struct victoria_scrape scrape = {.labels = &pushed,
 			.time_ms = 1000,
 			.duration_s = 0.5,
+			.max_bytes = 1 << 20,
 			.honor_labels = (CASES[i].flags & HONOR) != 0,
 			.ignores_timestamps = (CASES[i].flags & IGNORE) != 0};
 		struct victoria_tally tally = {0};
@@ -90,6 +91,35 @@ static void test_up(void **state)
 		assert_int_equal(tally.samples > 0, CASES[i].expected != NULL);
 		buf_free(&out);
 	}
+	labels_free(&labels);
+}
+
+/* A short line becomes as long as the target's labels are: a small scrape is not to take all
+ * memory.
+ */
+static void test_labels_that_make_it_too_large(void **state)
+{
+	struct labels labels = {0};
+	struct push_labels pushed;
+	struct victoria_tally tally = {0};
+	struct buf out = {0}, exposition = {0};
+	struct victoria_scrape scrape = {.labels = &pushed, .time_ms = 1000};
+	struct err err = {""};
+
+	(void)state;
+	make_labels(&pushed, &labels);
+	for (int i = 0; i < 1000; i++)
+		buf_append_str(&exposition, "a 1\n");
+	scrape.max_bytes = 10 * exposition.len;
+	assert_int_equal(victoria_body_up(&out, &scrape, buf_slice(&exposition), &tally, &err), -1);
+	assert_int_equal(out.len, 0);
+	assert_true(out.capacity < 4 * scrape.max_bytes);
+	assert_int_equal(tally.samples, 0);
+	assert_non_null(strstr(err.text, "labels"));
+	scrape.max_bytes = 100 * exposition.len;
+	assert_int_equal(victoria_body_up(&out, &scrape, buf_slice(&exposition), &tally, &err), 0);
+	buf_free(&out);
+	buf_free(&exposition);
 	labels_free(&labels);
 }
 
@@ -115,6 +145,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_up),
+		cmocka_unit_test(test_labels_that_make_it_too_large),
 		cmocka_unit_test(test_down),
 	};
 
