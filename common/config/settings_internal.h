@@ -27,6 +27,7 @@ int check_topic(const char *topic, struct err *err);
 int check_nats_url(const char *url, struct err *err);
 int check_http_url(const char *url, struct err *err);
 int check_gateway_url(const char *url, struct err *err);
+int check_victoriametrics_url(const char *url, struct err *err);
 int check_address(const char *address, struct err *err); /* of static_configs */
 int check_scheme(const char *scheme, struct err *err);
 int check_metrics_path(const char *path, struct err *err);

@@ -192,6 +192,17 @@ static const struct config_key remote_write_keys[] = {
 	HTTP_CLIENT_KEYS(struct remote_write_settings, CONFIG_RESTART),
 };
 
+static void check_remote_write(struct config_object *object)
+{
+	const struct remote_write_settings *own = object->value;
+	const char *scheme_end = own->url == NULL ? NULL : strstr(own->url, "://");
+
+	check_http_client(object);
+	if (scheme_end != NULL && scheme_end[3 + strcspn(scheme_end + 3, "/?#")] == '\0')
+		config_warn_at(object->config, config_position(object, "url"),
+			"url: has no path; Prometheus takes remote write at /api/v1/write");
+}
+
 const struct config_table remote_write_table = {
 	.title = "Remote write",
 	KEYS(remote_write_keys),
@@ -199,5 +210,5 @@ const struct config_table remote_write_table = {
 	POSITION(struct remote_write_settings),
 	NO_NAME,
 	NO_PRESENT,
-	.check = check_http_client,
+	.check = check_remote_write,
 };

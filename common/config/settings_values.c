@@ -136,18 +136,37 @@ int check_http_url(const char *text, struct err *err)
 	return 0;
 }
 
-int check_gateway_url(const char *text, struct err *err)
+/* Of a URL that a path is added to, which may hold it already by mistake. */
+static int check_base_url(const char *text, const char *added, struct err *err)
 {
 	struct url url;
-	bool has_query;
+	struct slice path;
+	bool has_query, has_added;
 
 	if (parse_http(&url, text, err) != 0)
 		return -1;
 	has_query = strchr(url.path_and_query, '?') != NULL || strchr(text, '#') != NULL;
+	path = slice_from(url.path_and_query);
+	while (path.len > 0 && path.ptr[path.len - 1] == '/')
+		path.len--;
+	has_added = path.len >= strlen(added) &&
+		    memcmp(path.ptr + path.len - strlen(added), added, strlen(added)) == 0;
 	url_fini(&url);
 	if (has_query)
-		return err_setf(err, "must have no query: /metrics/job/... is added to it");
+		return err_setf(err, "must have no query: %s is added to it", added);
+	if (has_added)
+		return err_setf(err, "must not end with %s, which is added to it", added);
 	return 0;
+}
+
+int check_gateway_url(const char *text, struct err *err)
+{
+	return check_base_url(text, "/metrics", err);
+}
+
+int check_victoriametrics_url(const char *text, struct err *err)
+{
+	return check_base_url(text, "/api/v1/import/prometheus", err);
 }
 
 int check_address(const char *text, struct err *err)

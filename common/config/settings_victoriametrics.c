@@ -18,7 +18,7 @@ static const struct config_key victoriametrics_keys[] = {
 		.type = CONFIG_STRING,
 		CONFIG_AT(struct victoriametrics_settings, url),
 		.flags = CONFIG_REQUIRED | CONFIG_EXPAND | CONFIG_SECRET | CONFIG_RESTART,
-		.check = check_gateway_url,
+		.check = check_victoriametrics_url,
 		.help = "VictoriaMetrics, vmagent or vminsert with its tenant's path; "
 			"`/api/v1/import/prometheus` is added to it."},
 	{.name = "publisher_label",

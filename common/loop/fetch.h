@@ -37,6 +37,9 @@ struct fetch_request {
 	int64_t timeout_ms;
 	size_t body_limit_bytes; /* of the answer as it comes over the wire; 0:
 				    FETCH_DEFAULT_LIMIT_BYTES */
+	/* What is beyond the limit is left out, instead of the answer being of no use: for those of
+	 * which only the first words matter. */
+	bool cuts_body;
 	bool follow_redirects;
 	struct fetch_client *client; /* what secures it; NULL: nothing */
 	/* Of the answer, beside those that a result always has; a literal; NULL: none. */

@@ -20,6 +20,10 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *arg)
 	size_t len = size * count;
 	curl_off_t announced = -1;
 
+	if (transfer->request.cuts_body && len > transfer->limit_bytes - body->len) {
+		buf_append(body, bytes, transfer->limit_bytes - body->len);
+		return len;
+	}
 	if (len > transfer->limit_bytes - body->len) {
 		transfer->overflow = BODY_OVERFLOW;
 		return 0;

@@ -197,6 +197,7 @@ static void send_step(struct push_step *step)
 		.body = buf_slice(&step->body),
 		.timeout_ms = gateway->settings->timeout_ms,
 		.body_limit_bytes = ANSWER_LIMIT_BYTES,
+		.cuts_body = true,
 		.follow_redirects = false,
 		.client = gateway->client,
 	};

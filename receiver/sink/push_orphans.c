@@ -76,6 +76,7 @@ bool push_orphans_delete(struct push_orphans *orphans)
 		.method = "DELETE",
 		.timeout_ms = orphans->maker->settings->timeout_ms,
 		.body_limit_bytes = ANSWER_LIMIT_BYTES,
+		.cuts_body = true,
 		.client = orphans->client,
 	};
 	char *url;

@@ -18,7 +18,9 @@
 #include "receiver/sink/push_answer.h"
 #include "receiver/sink/victoria_body.h"
 
-#define PATH "/api/v1/import/prometheus"
+/* Its words are for people: no more is read of them. */
+#define ANSWER_LIMIT_BYTES ((size_t)64 << 10)
+#define PATH               "/api/v1/import/prometheus"
 /* Above it a batch is full, however few samples it has. */
 #define BATCH_BYTES        (4 << 20)
 #define RETRY_AFTER_MAX_MS 60000
@@ -348,6 +350,8 @@ static void send_first(struct victoriametrics *sink)
 		.headers = headers,
 		.body = buf_slice(&batch->body),
 		.timeout_ms = sink->settings->timeout_ms,
+		.body_limit_bytes = ANSWER_LIMIT_BYTES,
+		.cuts_body = true,
 		.client = sink->client,
 	};
 

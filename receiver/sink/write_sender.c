@@ -52,6 +52,7 @@ struct fetch_transfer *write_sender_post(struct write_sender *sender, struct sli
 		.body = body,
 		.timeout_ms = sender->settings->remote_timeout_ms,
 		.body_limit_bytes = ANSWER_LIMIT_BYTES,
+		.cuts_body = true,
 		.client = sender->client,
 	};
 
