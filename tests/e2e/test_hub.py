@@ -21,7 +21,8 @@ def make_leaf(world, name, leaf_port):
     return world.add(NatsServer(
         world.folder, name=name,
         jetstream=f'jetstream {{ store_dir: "{world.folder}/{name}-store", domain: {name} }}\n',
-        config=f'leafnodes {{ remotes: [ {{ url: "nats://127.0.0.1:{leaf_port}" }} ] }}\n').start())
+        config=f'leafnodes {{ remotes: [ {{ url: "nats://127.0.0.1:{leaf_port}", '
+               f'deny_imports: ["prometheus.>"], deny_exports: ["prometheus.>"] }} ] }}\n').start())
 
 
 def make_global_stream(client, names):
@@ -49,6 +50,9 @@ def test_the_same_job_instance_and_time_from_two_publishers_all_arrive(world):
                 local.make_stream(STREAM)
                 for number in range(count):
                     frames.publish(local, name, "app", "a", BODY.format(number), at_ms=at_ms + number)
+        for leaf in leaves.values():
+            with leaf.connect() as local:
+                assert local.stream_messages(STREAM) == count, "those of the other data centre are not taken"
         make_global_stream(client, leaves)
         wait_until(lambda: client.stream_messages("GLOBAL") == count * len(leaves), 60,
                    what="the hub has them all")
