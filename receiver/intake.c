@@ -106,14 +106,6 @@ static bool is_obsolete(const struct source *source, const struct consumer_messa
 	return message->is_lookback && message->generation < consumer_generation(source->consumer);
 }
 
-static void note_generation(struct source *source, struct consumer_message *message)
-{
-	if (message->generation != source->generation)
-		source->intake->generation++;
-	source->generation = message->generation;
-	message->generation = source->intake->generation;
-}
-
 /* What is taken may be as much as may be held. */
 static void on_change(struct intake *intake)
 {
@@ -138,7 +130,7 @@ void intake_on_message(void *arg, struct consumer_message *message)
 		nats_incoming_free(message->incoming);
 		return;
 	}
-	note_generation(source, message);
+	message->generation = intake_source_generation(source, message->generation);
 	verdict = frame_from_message(
 		&frame, message, slice_from(stream->topic), &reply, &publisher, &err);
 	if (verdict == FRAME_OK)

@@ -23,6 +23,7 @@ struct source {
 	struct consumer *consumer;
 	struct lookback *lookback; /* NULL where nothing is looked back at */
 	bool has_looked_back;
+	bool has_generation;       /* a message came */
 	uint64_t generation;       /* the consumer's, of its last message */
 	int64_t held_off_until_ms; /* monotonic; log sinks: what is unacked is to come first */
 	bool is_full;              /* log sinks: as much is held as may be */
@@ -72,7 +73,7 @@ struct intake {
 	struct source *sources; /* as many as there is room for: consumers keep pointers to them */
 	size_t source_count;
 	/* Consumers count their generations independently, but share targets: this one goes up with
-	 * any of theirs. */
+	 * any of theirs, though not with the first of each. */
 	uint64_t generation;
 	size_t open_parts; /* consumers, lookbacks and the sink, still to be closed */
 	bool is_draining;
@@ -107,6 +108,9 @@ void intake_ack(struct intake *intake, struct slice reply);
 void intake_open_sources(struct intake *intake);
 bool intake_sources_are_ready(const struct intake *intake, struct buf *why);
 bool intake_sources_have_caught_up(const struct intake *intake);
+
+/* The intake's generation for a message of the source, whose consumer says the given one. */
+uint64_t intake_source_generation(struct source *source, uint64_t generation);
 
 /* Pulls, or not, as the source's state wants it. */
 void intake_source_resume(struct source *source);

@@ -15,6 +15,15 @@ static void on_bound(void *arg, bool is_made, int64_t unacked)
 	source->intake->kind->intake->on_bound(source, is_made, unacked);
 }
 
+uint64_t intake_source_generation(struct source *source, uint64_t generation)
+{
+	if (source->has_generation && generation != source->generation)
+		source->intake->generation++;
+	source->has_generation = true;
+	source->generation = generation;
+	return source->intake->generation;
+}
+
 void intake_source_resume(struct source *source)
 {
 	consumer_pause(source->consumer,

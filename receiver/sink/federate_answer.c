@@ -18,6 +18,7 @@
 #define MAX_LINES 8192 /* at a stretch */
 /* With selectors, how long a piece may take: what a match takes is theirs to say. */
 #define MAX_PIECE_US 10000
+#define LOOK_WORK    16
 
 struct cursor {
 	struct block *block; /* NULL: done */
@@ -51,7 +52,8 @@ struct answer {
 	bool utf8_names;
 	struct buf open, text, scratch; /* escaped, where they have to be */
 	uint64_t samples;
-	uint64_t late_us; /* when the piece at hand is to end */
+	uint64_t late_us;      /* when the piece at hand is to end */
+	uint64_t look_at_work; /* at the clock, the next time */
 };
 
 struct answer *answer_new(
@@ -215,12 +217,18 @@ static void write_line(struct answer *answer, struct buf *out, const struct bloc
 	answer->samples++;
 }
 
-static bool is_late(const struct answer *answer)
+/* Reading the clock costs as much as a match of a text: it is done after some. */
+static bool is_late(struct answer *answer)
 {
-	return answer->chooser.selectors.count > 0 && clock_mono_us() >= answer->late_us;
+	if (chooser_work(&answer->chooser) < answer->look_at_work)
+		return false;
+	if (clock_mono_us() >= answer->late_us)
+		return true;
+	answer->look_at_work = chooser_work(&answer->chooser) + LOOK_WORK;
+	return false;
 }
 
-static bool may_go_on(const struct answer *answer, const struct buf *out, size_t full)
+static bool may_go_on(struct answer *answer, const struct buf *out, size_t full)
 {
 	return answer->place.lines > 0 && out->len < full &&
 	       chooser_work(&answer->chooser) < MAX_WORK &&
@@ -254,6 +262,7 @@ bool answer_write(struct answer *answer, struct buf *out, size_t bytes)
 	size_t full = out->len + bytes, work = 0;
 
 	answer->late_us = clock_mono_us() + MAX_PIECE_US;
+	answer->look_at_work = LOOK_WORK;
 	while (out->len < full && work + chooser_work(&answer->chooser) < MAX_WORK &&
 		!is_late(answer)) {
 		if (answer->current == NULL && !begin_part(answer))
