@@ -74,7 +74,7 @@ DEBIAN_PACKAGES := gcc libc6-dev make pkg-config libnats-dev libcurl4-openssl-de
                    libcmocka-dev clang libclang-rt-dev clang-format valgrind ca-certificates openssl perl python3 python3-pytest python3-pytest-xdist python3-yaml python3-protobuf protobuf-compiler \
                    nats-server prometheus prometheus-pushgateway prometheus-node-exporter victoria-metrics iproute2 curl
 # And to build packages and look into them.
-DEBIAN_PACKAGING := cpio debhelper dpkg-dev elfutils fakeroot file git lintian logrotate mandoc procps rpm rpmlint strace systemd
+DEBIAN_PACKAGING := build-essential cpio debhelper dpkg-dev elfutils fakeroot file git lintian logrotate mandoc procps rpm rpmlint strace systemd
 # Fedora and EPEL have neither cnats nor the Push Gateway nor VictoriaMetrics; node-exporter and nats-server come with
 # Fedora, the latter not with EPEL.
 FEDORA_PACKAGES := gcc make pkgconf-pkg-config libcurl-devel libuv-devel libyaml-devel \
