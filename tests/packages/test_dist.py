@@ -3,8 +3,8 @@
 
 import hashlib
 import os
-import subprocess
 import re
+import subprocess
 import tarfile
 import time
 
