@@ -113,7 +113,12 @@ static void test_a_refusal_asks_for_a_survey(void **state)
 		push_fixture_turn(&t->f);
 	push(t, "a", "# TYPE x gauge\nx 2\ny 2\n");
 	expect_line(t, "refused", "up{instance=\"a\",job=\"app\"} 0");
-	push(t, "a", "# TYPE x gauge\nx 2\ny 3\n");
+	/* The reading that the refusal asked for takes its time. */
+	until_ms = clock_mono_ms() + 20000;
+	do
+		push(t, "a", "# TYPE x gauge\nx 2\ny 3\n");
+	while (strstr(buf_cstr(&t->metrics), "y{instance=\"a\",job=\"app\"} 3") == NULL &&
+		clock_mono_ms() < until_ms);
 	expect_line(t, "the rest", "y{instance=\"a\",job=\"app\"} 3");
 	expect_line(t, "the rest", "up{instance=\"a\",job=\"app\"} 1");
 	close_gateway(t);
