@@ -10,13 +10,12 @@ import pytest
 
 from conftest import STREAM
 from harness import frames
-from harness.daemons import build_folder
+from harness.daemons import IS_PLAIN
 from harness.frames import flood, raw_message
 from harness.process import TIME_SCALE, wait_until
 from harness.stubs import Gateway, Target, text_answer
 
 MB = 1 << 20
-IS_PLAIN = not any(word in build_folder() for word in ("asan", "tsan"))
 SCALE = 1 if IS_PLAIN and TIME_SCALE == 1 else 10
 HONEST = "# HELP honest_value What must arrive.\n# TYPE honest_value gauge\nhonest_value {}\n"
 

@@ -9,13 +9,12 @@ import pytest
 
 from conftest import STREAM
 from harness import frames, zstd
-from harness.daemons import build_folder
+from harness.daemons import IS_PLAIN
 from harness.frames import flood, raw_message
 from harness.process import TIME_SCALE, wait_until
 from harness.stubs import Gateway
 
 SEED = 20_240_817
-IS_PLAIN = not any(word in build_folder() for word in ("asan", "tsan"))
 
 
 def exposition(value, series=40):

@@ -13,12 +13,11 @@ import yaml
 
 from conftest import STREAM
 from harness import frames, http
-from harness.daemons import build_folder
+from harness.daemons import IS_PLAIN
 from harness.process import wait_until
 from harness.stubs import Gateway, Target, hang
 
 BODY = "# TYPE app_requests counter\napp_requests {}\n"
-IS_PLAIN = not any(word in build_folder() for word in ("asan", "tsan"))
 LIFECYCLE = ("--web.enable-lifecycle",)
 
 

@@ -17,6 +17,10 @@ def build_folder():
     return os.path.join(ROOT, os.environ.get("BUILD", "build/release"))
 
 
+# Whether time and memory of the daemons are their own, not a sanitizer's.
+IS_PLAIN = not any(word in build_folder() for word in ("asan", "tsan"))
+
+
 def binary(kind):
     return os.path.join(build_folder(), f"prometheus-streams-{kind}")
 
