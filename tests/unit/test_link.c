@@ -267,7 +267,8 @@ static void test_timeout_and_cancel(void **state)
 	nats_link_cancel(f.link, cancelled);
 	RUN_UNTIL(&f, f.answers == 1);
 	assert_int_equal(f.outcome, NATS_REPLY_TIMEOUT);
-	/* Of a loop that is busy, the timer may be early: it counts from when the loop last looked. */
+	/* Of a loop that is busy, the timer may be early: it counts from when the loop last looked.
+	 */
 	assert_true(clock_mono_ms() - start >= 50);
 	RUN_UNTIL(&f, f.answers == 2);
 	assert_true(clock_mono_ms() - start >= 350);
